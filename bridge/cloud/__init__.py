@@ -1,0 +1,1 @@
+"""AWS IoT: connection, Jobs client, job documents."""

@@ -1,0 +1,1 @@
+"""HTTP(S) download with ranges, resume and a cache."""

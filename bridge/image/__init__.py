@@ -1,0 +1,1 @@
+"""What a firmware file is: identify, read, refuse."""

@@ -1,0 +1,1 @@
+"""The local cloud: broker, Jobs service, image server, throw-away PKI."""

@@ -1,0 +1,1 @@
+"""The virtual nRF91: what the host tools cannot tell from a board."""
