@@ -1,0 +1,66 @@
+"""The command tree, and the one place where an exception becomes an exit code."""
+
+import logging
+from typing import Annotated
+
+import click
+import typer
+
+from bridge import __version__
+from bridge.cli import board_commands, cloud, demo, flash, image, run_agent, virtual_board
+from bridge.cli.output import console, report_error
+from bridge.errors import BridgeError, InterruptedUpdateError
+
+app = typer.Typer(
+    name="nrf91-bridge",
+    help="Update nRF91 boards over a serial cable from AWS IoT Jobs, and tell the cloud the truth about it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for group in (flash, run_agent, demo, board_commands, image, virtual_board, cloud):
+    group.register(app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nrf91-bridge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="More log output; twice for debug.")] = 0,
+    version: Annotated[  # noqa: ARG001 - read by its callback
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    levels = [logging.WARNING, logging.INFO, logging.DEBUG]
+    logging.basicConfig(
+        level=levels[min(verbose, 2)], format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+
+
+def run() -> int:
+    """Run the command in ``sys.argv``.
+
+    Returns:
+        The exit code: 0, or that of the error family (see :mod:`bridge.errors`).
+    """
+    try:
+        result = app(standalone_mode=False)
+    except BridgeError as error:
+        report_error(error)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        report_error(InterruptedUpdateError("stopped by the user"))
+        return InterruptedUpdateError.exit_code
+    except Exception:
+        console.print_exception(show_locals=False)
+        console.print("error: this is a bug in nrf91-bridge; please report the lines above", style="red")
+        return BridgeError.exit_code
+    return result if isinstance(result, int) else 0
