@@ -1,0 +1,59 @@
+"""Options that several commands share; each can also be given as an environment variable ``NRF91_BRIDGE_*``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PortOption = Annotated[
+    str | None,
+    typer.Option(
+        "--port",
+        "-p",
+        envvar="NRF91_BRIDGE_PORT",
+        help="The board's serial port: a device, or a URL such as rfc2217://host:port.",
+    ),
+]
+SerialNumberOption = Annotated[
+    str | None,
+    typer.Option(
+        "--serial-number", "-s", envvar="NRF91_BRIDGE_SERIAL_NUMBER", help="Find the board by its USB serial number."
+    ),
+]
+BaudOption = Annotated[int, typer.Option("--baud", envvar="NRF91_BRIDGE_BAUD", help="Line speed that the board uses.")]
+TransferBaudOption = Annotated[
+    int,
+    typer.Option(
+        "--transfer-baud",
+        envvar="NRF91_BRIDGE_TRANSFER_BAUD",
+        help="Line speed for the transfer, switched with AT+IPR and back; 0 stays at --baud.",
+    ),
+]
+FlowControlOption = Annotated[
+    bool, typer.Option("--flow-control/--no-flow-control", help="RTS/CTS on the line, as on the DKs.")
+]
+TimeoutOption = Annotated[
+    float,
+    typer.Option("--timeout", envvar="NRF91_BRIDGE_TIMEOUT", help="Seconds to wait for the board to answer at all."),
+]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        envvar="NRF91_BRIDGE_KEY",
+        exists=True,
+        dir_okay=False,
+        help="Public key (PEM) that the image must be signed with.",
+    ),
+]
+SameVersionOption = Annotated[
+    bool, typer.Option("--allow-same-version", help="Install the version again that the board already runs.")
+]
+DowngradeOption = Annotated[
+    bool, typer.Option("--allow-downgrade", help="Send an image older than the running one.")
+]
+SlotSizeOption = Annotated[
+    int | None,
+    typer.Option("--slot-size", envvar="NRF91_BRIDGE_SLOT_SIZE", help="Largest application image in bytes."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, for machines.")]

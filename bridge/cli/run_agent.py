@@ -1,0 +1,223 @@
+"""``nrf91-bridge run``: the agent; jobs from AWS IoT or the local cloud onto one board."""
+
+import signal
+import threading
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bridge.cli.flash import board_opener, make_policy
+from bridge.cli.options import (
+    BaudOption,
+    DowngradeOption,
+    FlowControlOption,
+    JsonOption,
+    KeyOption,
+    PortOption,
+    SameVersionOption,
+    SerialNumberOption,
+    SlotSizeOption,
+    TimeoutOption,
+    TransferBaudOption,
+)
+from bridge.cli.output import console, emit_json, use_json
+from bridge.cli.view import UpdateView
+from bridge.errors import InterruptedUpdateError, UsageError
+
+if TYPE_CHECKING:
+    from bridge.cloud import JobExecution
+    from bridge.fota import UpdateEvent
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run")(run_agent)
+
+
+def _load_config(context: typer.Context, file: Path | None) -> Path | None:
+    """Let a TOML file set the defaults of the command's options; the command line and the environment win."""
+    if file is None:
+        return None
+    try:
+        values = tomllib.loads(file.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read the configuration {file}: {error}", reason="bad-config") from error
+    names = {
+        option.removeprefix("--"): parameter.name
+        for parameter in context.command.params
+        for option in parameter.opts
+        if option.startswith("--") and parameter.name is not None
+    }
+    unknown = sorted(set(values) - set(names))
+    if unknown:
+        raise UsageError(
+            f"the configuration {file} has unknown settings: {', '.join(unknown)}",
+            reason="bad-config",
+            hint="Settings are the long options of `nrf91-bridge run` without the dashes in front.",
+        )
+    context.default_map = {names[key]: value for key, value in values.items()}
+    return file
+
+
+def run_agent(  # noqa: PLR0917 - one parameter per option
+    context: typer.Context,
+    thing: Annotated[str | None, typer.Option(envvar="NRF91_BRIDGE_THING", help="Thing whose jobs to work.")] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(envvar="NRF91_BRIDGE_ENDPOINT", help="Broker: HOST or HOST:PORT (8883, or 443 with ALPN)."),
+    ] = None,
+    cert: Annotated[Path | None, typer.Option(envvar="NRF91_BRIDGE_CERT", help="Client certificate (PEM).")] = None,
+    private_key: Annotated[
+        Path | None, typer.Option("--key", envvar="NRF91_BRIDGE_PRIVATE_KEY", help="Private key of --cert (PEM).")
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(envvar="NRF91_BRIDGE_CA", help="CA of the broker; default: the system's.")
+    ] = None,
+    client_id: Annotated[
+        str | None, typer.Option(envvar="NRF91_BRIDGE_CLIENT_ID", help="MQTT client id; default: the thing name.")
+    ] = None,
+    download_ca: Annotated[
+        Path | None, typer.Option(envvar="NRF91_BRIDGE_DOWNLOAD_CA", help="CA of the image server, if not public.")
+    ] = None,
+    cache_dir: Annotated[
+        Path | None, typer.Option(envvar="NRF91_BRIDGE_CACHE_DIR", help="Where downloads are kept.")
+    ] = None,
+    image_key: Annotated[
+        Path | None,
+        typer.Option("--image-key", envvar="NRF91_BRIDGE_KEY", help="Public key that images must be signed with."),
+    ] = None,
+    port: PortOption = None,
+    serial_number: SerialNumberOption = None,
+    baud: BaudOption = 115_200,
+    transfer_baud: TransferBaudOption = 1_000_000,
+    flow_control: FlowControlOption = True,
+    timeout: TimeoutOption = 10.0,
+    allow_same_version: SameVersionOption = False,
+    allow_downgrade: DowngradeOption = False,
+    strict: Annotated[bool, typer.Option(help="Refuse an image whose version is not the document's.")] = False,
+    slot_size: SlotSizeOption = None,
+    config: Annotated[
+        Path | None, typer.Option(callback=_load_config, is_eager=True, help="TOML file with these options.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Work one job and exit with its exit code.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Work the jobs of a thing on the board behind a port, until interrupted."""
+    use_json(json)
+    if thing is None or endpoint is None or cert is None or private_key is None:
+        raise UsageError("--thing, --endpoint, --cert and --key are needed", hint="A --config file can hold them.")
+    from bridge.cloud import Endpoint  # noqa: PLC0415
+    from bridge.fota import UpdateOptions  # noqa: PLC0415
+    from bridge.fota.service import DownloadSettings, running_agent  # noqa: PLC0415
+
+    host, port_number = split_endpoint(endpoint)
+    broker = Endpoint(
+        host=host,
+        port=port_number,
+        ca_file=ca,
+        cert_file=cert,
+        key_file=private_key,
+        client_id=client_id or thing,
+    )
+    policy = make_policy(image_key, allow_same_version, allow_downgrade, slot_size)
+    options = UpdateOptions(policy=replace(policy, strict_version=strict), transfer_baud=transfer_baud or None)
+    downloads = DownloadSettings(cache_dir or default_cache_dir(), ca_file=download_ca)
+    open_board = board_opener(port, serial_number, baud, flow_control, timeout)
+    with _stop_on_signals() as stop, JobView(json=json) as view:
+        with running_agent(
+            broker, thing, open_board, downloads, options=options, on_event=view.show, stop=stop
+        ) as agent:
+            view.ready(thing, endpoint)
+            result = agent.run(once=once)
+    if once and result is not None and result.error is not None:
+        raise result.error
+    if stop.is_set() and once:
+        raise InterruptedUpdateError("told to stop; the job can be taken up again")
+
+
+def split_endpoint(text: str) -> tuple[str, int]:
+    """Split ``HOST`` or ``HOST:PORT``; the port is AWS IoT's 8883 if it is not given.
+
+    Raises:
+        UsageError: The port is no number.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        return text, 8883
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UsageError(f"the endpoint {text} has no valid port", hint="Write HOST or HOST:PORT.")
+    return host, int(port)
+
+
+def default_cache_dir() -> Path:
+    """Where downloads are kept unless told otherwise."""
+    from platformdirs import user_cache_path  # noqa: PLC0415
+
+    return user_cache_path("nrf91-bridge") / "images"
+
+
+class JobView:
+    """Shows the jobs that an agent works, one after the other."""
+
+    def __init__(self, *, json: bool) -> None:
+        self._json = json
+        self._job: tuple[str, int] | None = None
+        self._view: UpdateView | None = None
+
+    def __enter__(self) -> "JobView":
+        """Nothing to show yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar of an unfinished job off the screen."""
+        self._close()
+
+    def ready(self, thing: str, endpoint: str) -> None:
+        """Tell that the agent waits for jobs."""
+        if self._json:
+            emit_json({"event": "ready", "thing": thing, "endpoint": endpoint})
+        else:
+            console.print(f"working the jobs of [bold]{thing}[/bold] at {endpoint}; stop with Ctrl-C")
+
+    def show(self, execution: "JobExecution", event: "UpdateEvent") -> None:
+        """Show one event of one job."""
+        job = (execution.job_id, execution.execution_number)
+        if self._view is None or job != self._job:
+            self._close()
+            self._job = job
+            self._view = UpdateView(json=self._json, context={"job": job[0], "execution": job[1]})
+            self._view.__enter__()
+            if not self._json:
+                console.print(f"job [bold]{job[0]}[/bold], execution {job[1]}")
+        self._view.show(event)
+
+    def _close(self) -> None:
+        if self._view is not None:
+            self._view.__exit__()
+            self._view = None
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM stop the agent where nothing is lost; a second one ends the process at once."""
+    stop = threading.Event()
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.set()
+        console.print("stopping; once more to stop at once")
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,109 @@
+"""Showing an update while it runs: a bar on a terminal, a line now and then elsewhere, JSON for machines."""
+
+from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress as ProgressBar
+
+from bridge.cli.output import console, emit_json
+from bridge.fota import (
+    BoardIdentified,
+    Finished,
+    ImageAccepted,
+    Notice,
+    Outcome,
+    Progress,
+    Stage,
+    StageStarted,
+    UpdateEvent,
+)
+
+_STAGE_TEXT = {
+    Stage.FETCH: "fetching the image",
+    Stage.CHECK: "asking the board",
+    Stage.TRANSFER: "writing into the board's flash",
+    Stage.SCHEDULE: "scheduling the new image",
+    Stage.REBOOT: "rebooting",
+    Stage.VERIFY: "reading the version back",
+    Stage.CONFIRM: "waiting for the confirmation",
+    Stage.DONE: "done",
+}
+
+
+class UpdateView:
+    """Shows the events of one update; use as a context manager.
+
+    Args:
+        json: Emit each event as JSON on stdout instead.
+        context: Members to add to every JSON event, such as the job id.
+    """
+
+    def __init__(self, *, json: bool, context: dict[str, object] | None = None) -> None:
+        self._json = json
+        self._context = context or {}
+        self._bar = ProgressBar(
+            TextColumn("  "),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=json or not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._printed_percent = 0
+
+    def __enter__(self) -> "UpdateView":
+        """Start the bar."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the bar."""
+        self._bar.stop()
+
+    def show(self, event: UpdateEvent) -> None:
+        """Show one event."""
+        if self._json:
+            emit_json({**event.to_dict(), **self._context})
+            return
+        match event:
+            case StageStarted():
+                self._print(f"[bold]{event.stage:<9}[/bold] {_STAGE_TEXT.get(event.stage, '')}")
+            case BoardIdentified():
+                self._print(
+                    f"          board {event.board}, IMEI {event.imei}, application {event.application_version},"
+                    f" modem {event.modem_version}"
+                )
+            case ImageAccepted():
+                self._print(
+                    f"          {event.kind} {event.name}, {event.size_bytes} bytes:"
+                    f" {event.from_version} -> {event.to_version}"
+                )
+            case Progress():
+                self._show_progress(event)
+            case Notice():
+                self._print(f"          {event.text}")
+            case Finished():
+                self._show_end(event)
+
+    def _print(self, text: str) -> None:
+        console.print(text, soft_wrap=True)
+
+    def _show_progress(self, event: Progress) -> None:
+        if self._task is None:
+            self._task = self._bar.add_task("", total=event.total_bytes)
+        self._bar.update(self._task, completed=event.done_bytes)
+        percent = 100 * event.done_bytes // max(1, event.total_bytes)
+        restarted = percent < self._printed_percent
+        if not console.is_terminal and (restarted or percent >= self._printed_percent + 10):
+            self._printed_percent = percent
+            again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
+            self._print(f"          {percent:3d} %  {event.rate_bytes_per_s / 1000:.1f} kB/s{again}")
+
+    def _show_end(self, event: Finished) -> None:
+        self._bar.stop()
+        good = event.outcome is Outcome.SUCCEEDED
+        colour = "green" if good else "red"
+        self._print(f"[bold {colour}]{event.outcome.upper()}[/bold {colour}] {event.message}")
+        self._print(
+            f"          before {event.from_version}, image {event.to_version}, running {event.running_version}"
+        )

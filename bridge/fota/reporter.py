@@ -1,0 +1,163 @@
+"""Telling the cloud how one job goes: progress without hurry, milestones without doubt, the end without fail."""
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from bridge.cloud import JobExecution, JobGoneError, JobStatus
+from bridge.errors import CloudError, InterruptedUpdateError
+
+_log = logging.getLogger(__name__)
+
+STEP_TIMEOUT_MINUTES: Final = 60
+"""Renewed with every report: a host that died is noticed by the service within this time. It is longer than the longest
+silence of a healthy update (erasing and applying a modem delta take minutes)."""
+
+MIN_INTERVAL_S: Final = 1.0
+"""Progress is never sent more often."""
+
+
+class JobUpdater(Protocol):
+    """The part of the Jobs client that a reporter needs."""
+
+    def describe(self, job_id: str) -> JobExecution:
+        """Read the execution as the service has it."""
+        ...
+
+    def update(
+        self,
+        execution: JobExecution,
+        status: JobStatus,
+        details: Mapping[str, str],
+        *,
+        step_timeout_minutes: int | None = None,
+    ) -> JobExecution:
+        """Report a status; returns the execution with its new version."""
+        ...
+
+
+class JobReporter:
+    """Reports on one job execution; progress goes out on a thread of its own, so a slow broker never slows the flash.
+
+    Args:
+        jobs: The Jobs client.
+        execution: The execution as last seen; the reporter owns its version from now on.
+        stop: Set when the process shall end; waits are cut short by it.
+        retry_s: Pause between attempts to report the end while the cloud cannot be reached.
+        min_interval_s: Least time between two progress reports.
+
+    Attributes:
+        gone: Why the job is not ours any more, as soon as the service said so.
+    """
+
+    def __init__(
+        self,
+        jobs: JobUpdater,
+        execution: JobExecution,
+        stop: threading.Event,
+        *,
+        retry_s: float = 5.0,
+        min_interval_s: float = MIN_INTERVAL_S,
+    ) -> None:
+        self.gone: JobGoneError | None = None
+        self._jobs = jobs
+        self._execution = execution
+        self._stop = stop
+        self._retry_s = retry_s
+        self._min_interval_s = min_interval_s
+        self._sending = threading.Lock()
+        self._wake = threading.Condition()
+        self._pending: dict[str, str] | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._send_progress, name="job-reporter", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send progress."""
+        self._thread.start()
+
+    def progress(self, details: Mapping[str, str]) -> None:
+        """Hand over the newest progress; older progress that was not sent yet is forgotten."""
+        with self._wake:
+            self._pending = dict(details)
+            self._wake.notify()
+
+    def milestone(self, details: Mapping[str, str]) -> JobExecution:
+        """Report progress and wait until the service has taken it, then check that the job is still wanted.
+
+        Returns:
+            The execution as the service has it, with a freshly signed document.
+
+        Raises:
+            JobGoneError: The job was cancelled, deleted, timed out or ended by someone else.
+            CloudError: The cloud cannot be reached.
+        """
+        with self._wake:
+            self._pending = None
+        self._send(JobStatus.IN_PROGRESS, details)
+        seen = self._jobs.describe(self._execution.job_id)
+        if seen.status is not JobStatus.IN_PROGRESS or seen.execution_number != self._execution.execution_number:
+            self.gone = JobGoneError(f"job {seen.job_id} is {seen.status}", execution=seen)
+            raise self.gone
+        return seen
+
+    def finish(self, status: JobStatus, details: Mapping[str, str]) -> None:
+        """Report the end; keeps trying until the service takes it.
+
+        Raises:
+            JobGoneError: The service does not want to know any more.
+            InterruptedUpdateError: The process was told to stop before the cloud could be reached.
+        """
+        self.close()
+        while True:
+            try:
+                self._send(status, details)
+            except JobGoneError:
+                raise
+            except CloudError as error:
+                _log.warning("could not report %s yet: %s", status, error.message)
+                if self._stop.wait(self._retry_s):
+                    raise InterruptedUpdateError(f"stopped before {status} could be reported") from error
+            else:
+                return
+
+    def close(self) -> None:
+        """Stop sending progress."""
+        with self._wake:
+            self._closed = True
+            self._pending = None
+            self._wake.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _send(self, status: JobStatus, details: Mapping[str, str]) -> None:
+        with self._sending:
+            try:
+                self._execution = self._jobs.update(
+                    self._execution, status, details, step_timeout_minutes=STEP_TIMEOUT_MINUTES
+                )
+            except JobGoneError as error:
+                self.gone = error
+                raise
+
+    def _send_progress(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._pending is not None or self._closed)
+                if self._closed:
+                    return
+                details, self._pending = self._pending, None
+            try:
+                if details is not None:
+                    self._send(JobStatus.IN_PROGRESS, details)
+            except JobGoneError as error:
+                _log.info("job is gone: %s", error.message)
+                return
+            except CloudError as error:
+                _log.info("progress not reported: %s", error.message)
+            self._rest(time.monotonic() + self._min_interval_s)
+
+    def _rest(self, until_s: float) -> None:
+        with self._wake:
+            self._wake.wait_for(lambda: self._closed, timeout=max(0.0, until_s - time.monotonic()))

@@ -1,0 +1,80 @@
+"""The agent with everything it needs around it: connection to the broker, Jobs client, downloads, the board's port."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge.board import Board
+from bridge.cloud import Connection, Endpoint, JobDocument, JobExecution, JobsClient
+from bridge.fetch import Download
+from bridge.fota.agent import Agent, SourceMaker
+from bridge.fota.events import UpdateEvent
+from bridge.fota.update import UpdateOptions
+from bridge.image import ImageSource
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """How images are fetched.
+
+    Attributes:
+        cache_dir: Where downloads are kept.
+        ca_file: CA of the image server; None for the system's.
+        client_cert: Certificate and key files for servers that want one.
+    """
+
+    cache_dir: Path
+    ca_file: Path | None = None
+    client_cert: tuple[Path, Path] | None = None
+
+
+def source_maker(settings: DownloadSettings) -> SourceMaker:
+    """A function that starts the download named by a job document."""
+
+    def start(document: JobDocument, fresh_url: Callable[[], str]) -> ImageSource:
+        download = Download(
+            document.url,
+            cache_dir=settings.cache_dir,
+            expected_size=document.size_bytes,
+            expected_sha256=document.sha256,
+            ca_file=settings.ca_file,
+            client_cert=settings.client_cert,
+            refresh_url=fresh_url,
+        )
+        download.start()
+        return download
+
+    return start
+
+
+@contextmanager
+def running_agent(
+    endpoint: Endpoint,
+    thing_name: str,
+    open_board: Callable[[], AbstractContextManager[Board]],
+    downloads: DownloadSettings,
+    *,
+    options: UpdateOptions | None = None,
+    on_event: Callable[[JobExecution, UpdateEvent], None] = lambda _execution, _event: None,
+    stop: threading.Event | None = None,
+) -> Iterator[Agent]:
+    """Connect to the broker and offer an agent; the connection is closed in the end.
+
+    Args:
+        endpoint: Broker, certificates and client id.
+        thing_name: Thing whose jobs are worked; independent of the client id.
+        open_board: Opens the thing's board.
+        downloads: How images are fetched.
+        options: How updates are done.
+        on_event: Told about every event of every update.
+        stop: Set it to end the agent.
+
+    Yields:
+        The agent; call its ``run``.
+    """
+    with Connection(endpoint) as connection, JobsClient(connection, thing_name) as jobs:
+        yield Agent(
+            jobs, open_board, source_maker(downloads), options=options, on_event=on_event, stop=stop
+        )

@@ -1,0 +1,62 @@
+"""``statusDetails`` of a job: at most ten short pairs that tell a person at the console what goes on and why it ended.
+
+Limits (10 pairs, keys of ``[a-zA-Z0-9:_-]``, values of at most 1024 characters): AWS IoT Jobs API, see
+``docs/job-documents.md``.
+"""
+
+from typing import Final
+
+from bridge.fota.events import BoardIdentified, Finished, ImageAccepted, Progress, StageStarted, UpdateEvent
+
+PROGRESS_STEP_PERCENT: Final = 10
+"""Progress is reported each time that this much more has been written."""
+
+
+class StatusDetails:
+    """Folds update events into the pairs that the cloud sees."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[str, str] = {}
+        self._reported_percent = 0
+
+    def to_dict(self) -> dict[str, str]:
+        """The pairs as they are now; a copy."""
+        return dict(self._pairs)
+
+    def take(self, event: UpdateEvent) -> bool:
+        """Fold an event in.
+
+        Returns:
+            Whether the change is worth a report: a stage change or another 10 %.
+        """
+        self._pairs["stage"] = event.stage.value
+        match event:
+            case StageStarted():
+                return True
+            case BoardIdentified():
+                self._set(board=event.board)
+            case ImageAccepted():
+                self._set(from_version=event.from_version, to_version=event.to_version)
+            case Progress():
+                return self._take_progress(event)
+            case Finished():
+                self._set(
+                    reason=event.reason,
+                    message=event.message,
+                    from_version=event.from_version,
+                    to_version=event.to_version,
+                    running_version=event.running_version,
+                )
+        return False
+
+    def _take_progress(self, event: Progress) -> bool:
+        percent = 100 * event.done_bytes // max(1, event.total_bytes)
+        self._set(percent=str(percent), bytes=str(event.done_bytes), rate=f"{event.rate_bytes_per_s:.0f}")
+        step = percent // PROGRESS_STEP_PERCENT * PROGRESS_STEP_PERCENT
+        if step == self._reported_percent:
+            return False
+        self._reported_percent = step
+        return True
+
+    def _set(self, **pairs: str | None) -> None:
+        self._pairs.update({key: value for key, value in pairs.items() if value})

@@ -1,0 +1,49 @@
+# Shared by the scripts: makes the virtual environment and installs what is needed. Sourced, not run.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=${NRF91_BRIDGE_VENV:-$root/.venv}
+cd "$root"
+
+say() { printf '%s\n' "$*" >&2; }
+
+# Debian packages that a fresh machine may lack; asks for root rights only when something is missing.
+need_packages() {
+  command -v apt-get >/dev/null || { say "Please install: $*"; exit 9; }
+  local as_root=()
+  [ "$(id -u)" = 0 ] || as_root=(sudo)
+  say "Installing $* ..."
+  "${as_root[@]}" apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq "$@" >/dev/null
+}
+
+find_python() {
+  local python
+  for python in python3.13 python3.12 python3.11 python3; do
+    if command -v "$python" >/dev/null && "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+      printf '%s' "$python"
+      return
+    fi
+  done
+  say "Python 3.11 or later is needed, and was not found."
+  exit 2
+}
+
+# install EXTRA: the virtual environment with the project (editable) and one of its extras.
+install() {
+  local extra=$1 python stamp=$venv/.installed-$1 wanted
+  wanted=$(cksum pyproject.toml)
+  if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return; fi
+  if [ ! -x "$venv/bin/pip" ]; then
+    python=$(find_python)
+    say "Creating the virtual environment $venv ..."
+    if ! "$python" -m venv "$venv" 2>/dev/null; then
+      rm -rf "$venv"
+      need_packages python3-venv
+      "$python" -m venv "$venv"
+    fi
+  fi
+  say "Installing nrf91-bridge[$extra] ..."
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --editable ".[$extra]"
+  printf '%s' "$wanted" >"$stamp"
+}
