@@ -1,0 +1,118 @@
+"""The asyncio face of one client: TLS bytes in and out, flow control, and a timer for its silence."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final, Protocol, cast
+
+from bridge.lab.broker_client import ClientConnection
+from bridge.lab.broker_policy import Policy
+from bridge.lab.broker_router import Router
+from bridge.lab.mqtt_encode import encode_packet
+from bridge.lab.mqtt_packets import Packet
+
+_log = logging.getLogger(__name__)
+
+PAUSE_ABOVE_BYTES: Final = 256 * 1024
+"""Above this much unsent data, QoS 0 messages are lost and QoS 1 messages wait in the session."""
+CUT_ABOVE_BYTES: Final = 16 * 1024 * 1024
+"""Above this much, the client does nothing but send requests and never reads: it is cut."""
+
+
+class Tracker(Protocol):
+    """Told when a client's connection begins and when it is gone."""
+
+    def __call__(self, protocol: "BrokerProtocol", *, alive: bool) -> None:
+        """Note it."""
+        ...
+
+
+class BrokerProtocol(asyncio.Protocol):
+    """One TLS connection; also the router's link to this client."""
+
+    def __init__(self, router: Router, policy: Policy, track: Tracker, on_change: Callable[[], None]) -> None:
+        self._router = router
+        self._policy = policy
+        self._track = track
+        self._on_change = on_change
+        self._loop = asyncio.get_running_loop()
+        self.gone: Final = self._loop.create_future()
+        self.writable = True
+        self._silence: asyncio.TimerHandle | None = None
+        self._heard_at_s = self._loop.time()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The TLS handshake is done, so the client's certificate is from our CA."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=PAUSE_ABOVE_BYTES)
+        self._client = ClientConnection(self, self._router, self._policy, _common_name(transport))
+        self._track(self, alive=True)
+        self._heard_at_s = self._loop.time()
+        self._watch_silence()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        self._heard_at_s = self._loop.time()
+        limit_s = self._client.silence_limit_s
+        try:
+            self._client.receive(data)
+        except Exception:  # noqa: BLE001 - a bug in a handler must cost this client only
+            _log.exception("bug while handling a client's packet")
+            self.cut()
+        if self._client.silence_limit_s != limit_s:
+            self._watch_silence()
+            self._on_change()
+
+    def pause_writing(self) -> None:
+        """Asyncio: the buffer is over its high mark."""
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        """Asyncio: the buffer is below its low mark."""
+        self.writable = True
+        self._client.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """The connection is gone."""
+        if self._silence is not None:
+            self._silence.cancel()
+        self._client.lost()
+        self._track(self, alive=False)
+        self._on_change()
+        self.gone.set_result(None)
+
+    def send(self, packet: Packet) -> None:
+        """Queue a packet; a peer that never reads is cut."""
+        if self._transport.is_closing():
+            return
+        self._transport.write(encode_packet(packet))
+        if self._transport.get_write_buffer_size() > CUT_ABOVE_BYTES:
+            _log.warning("a client does not read its replies; cutting it")
+            self.cut()
+
+    def close(self) -> None:
+        """Send what is queued, then close."""
+        self._transport.close()
+
+    def cut(self) -> None:
+        """Break the connection at once."""
+        self._transport.abort()
+
+    def _watch_silence(self) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+        left_s = self._heard_at_s + self._client.silence_limit_s - self._loop.time()
+        if left_s <= 0:
+            _log.info("a client was silent for %.1f s; closing its connection", self._client.silence_limit_s)
+            self.cut()
+        else:
+            self._silence = self._loop.call_later(left_s, self._watch_silence)
+
+
+def _common_name(transport: asyncio.BaseTransport) -> str:
+    certificate = transport.get_extra_info("peercert") or {}
+    for name_part in certificate.get("subject", ()):
+        for key, value in name_part:
+            if key == "commonName":
+                return str(value)
+    return ""
