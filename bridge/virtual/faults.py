@@ -1,0 +1,88 @@
+"""What goes wrong on purpose: a plan that is the same for the same seed and the same traffic.
+
+Everything is counted from the board's start: flash operations, bytes from and to the host, replies. Nothing
+here knows the clock, so a plan gives the same fault at both timings.
+"""
+
+import random
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class ByteFault(StrEnum):
+    """What happens to one byte on the line."""
+
+    DROP = "drop"
+    FLIP = "flip"
+    DUPLICATE = "duplicate"
+
+
+class ReplyFault(StrEnum):
+    """What happens to one reply or URC of the board."""
+
+    DROP = "drop"
+    DELAY = "delay"
+    DUPLICATE = "duplicate"
+
+
+class PowerCutError(Exception):
+    """The supply went away in the middle of something; nothing after this moment happens."""
+
+
+@dataclass(frozen=True)
+class FaultPlan:
+    """The faults of one run.
+
+    Attributes:
+        power_cut_at_flash_operation: Number (from 1) of the flash operation that a power cut interrupts.
+        rx: Byte number (from 0) from the host -> what happens to it.
+        tx: Byte number (from 0) to the host -> what happens to it.
+        replies: Number (from 0) of a reply or URC -> what happens to it.
+        reply_delay_ms: How late a delayed reply is.
+        failing_writes: Numbers (from 0) of ``#XDFUWRITE`` transfers that report ``#XDFU: t,1,-1``.
+        seed: Chooses the bit that a flipped byte loses.
+    """
+
+    power_cut_at_flash_operation: int | None = None
+    rx: dict[int, ByteFault] = field(default_factory=dict)
+    tx: dict[int, ByteFault] = field(default_factory=dict)
+    replies: dict[int, ReplyFault] = field(default_factory=dict)
+    reply_delay_ms: int = 1_500
+    failing_writes: frozenset[int] = frozenset()
+    seed: int = 0
+
+
+class ByteFaults:
+    """Applies byte faults to a stream.
+
+    Args:
+        faults: Byte number (from 0) -> fault.
+        seed: Chooses flipped bits.
+    """
+
+    def __init__(self, faults: dict[int, ByteFault] | None = None, seed: int = 0) -> None:
+        self._faults = dict(faults or {})
+        self._random = random.Random(seed)  # noqa: S311 - reproducible, not secret
+        self._position = 0
+
+    def apply(self, data: bytes) -> bytes:
+        """What is left of ``data``, the next bytes of the stream."""
+        first = self._position
+        self._position += len(data)
+        hits = sorted(number for number in self._faults if first <= number < self._position)
+        if not hits:
+            return data
+        result = bytearray()
+        start = 0
+        for number in hits:
+            index = number - first
+            result += data[start:index] + self._hit(self._faults.pop(number), data[index])
+            start = index + 1
+        return bytes(result + data[start:])
+
+    def _hit(self, fault: ByteFault, byte: int) -> bytes:
+        if fault is ByteFault.DROP:
+            return b""
+        if fault is ByteFault.DUPLICATE:
+            return bytes((byte, byte))
+        return bytes((byte ^ 1 << self._random.randrange(8),))
