@@ -111,7 +111,7 @@ class Broker:
         self._post(lambda: self._router.deliver_to(client_id, Publish(topic, payload, qos=qos)))
 
     def add_service(self, topic_filter: str, handler: ServiceHandler) -> None:
-        """Let ``handler(client_id, message)`` consume matching messages of clients, on the broker's thread."""
+        """Let ``handler(client_id, message)`` consume clients' matching messages, on the broker's thread."""
         self._call(lambda: self._router.add_service(topic_filter, handler))
 
     def cut(self, client_id: str) -> bool:

@@ -148,7 +148,8 @@ class JobsApi:
 
 def pending_body(pending: Iterable[Execution]) -> dict[str, object]:
     """``GetPendingJobExecutionsResponse``: two lists of at most ten."""
-    running, queued = [], []
+    running: list[dict[str, object]] = []
+    queued: list[dict[str, object]] = []
     for execution in pending:
         (queued if execution.status is ExecutionStatus.QUEUED else running).append(summary_body(execution))
     return {"inProgressJobs": running[:MAX_LISTED], "queuedJobs": queued[:MAX_LISTED]}

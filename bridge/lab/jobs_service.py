@@ -12,6 +12,7 @@ from typing import Protocol, Self
 
 from bridge.lab.broker import Broker
 from bridge.lab.jobs_api import ALL_JOBS_FILTER, JobsApi
+from bridge.lab.jobs_model import JobsRejectedError, Notification
 from bridge.lab.jobs_state import Clock
 from bridge.lab.jobs_store import JobsStore
 from bridge.lab.mqtt_packets import Publish
@@ -111,8 +112,17 @@ class JobsService:
         while self._wait_for_work():
             self._store.advance()
             for notification in self._store.take_notifications():
-                message = self._api.notification(notification)
-                self._front.publish(message.topic, message.payload)
+                self._announce(notification)
+
+    def _announce(self, notification: Notification) -> None:
+        try:
+            message = self._api.notification(notification)
+            self._front.publish(message.topic, message.payload)
+        except JobsRejectedError as rejection:
+            # The job was deleted meanwhile; its deletion has a notification of its own.
+            _log.info("no %s for %s: %s", notification.kind, notification.thing_name, rejection.message)
+        except Exception:  # noqa: BLE001 - this thread must outlive a failing presigner
+            _log.exception("bug while notifying %s", notification.thing_name)
 
     def _wait_for_work(self) -> bool:
         deadline = self._store.next_deadline()
