@@ -1,0 +1,168 @@
+"""Where the broker is and who we are there, and the TLS context made of that.
+
+Source: AWS IoT Developer Guide, "Device communication protocols": X.509 client certificates on port 8883,
+or on 443 with the ALPN protocol ``x-amzn-mqtt-ca``; SNI; client ids of at most 128 bytes; keep alive of 30
+to 1200 s.
+"""
+
+import ipaddress
+import logging
+import os
+import re
+import ssl
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from bridge.errors import UsageError
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+MQTT_TLS_PORT: Final = 8883
+HTTPS_PORT: Final = 443
+ALPN_PROTOCOL: Final = "x-amzn-mqtt-ca"
+MAX_CLIENT_ID_BYTES: Final = 128
+MIN_KEEP_ALIVE_S: Final = 30
+MAX_KEEP_ALIVE_S: Final = 1200
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A broker and our identity there.
+
+    Attributes:
+        host: Host name; the broker's certificate must be for it.
+        port: 8883, or 443, where ALPN tells AWS IoT that MQTT is meant; any other for a broker of one's own.
+        ca_file: Authority that signed the broker's certificate (PEM); None for the system's authorities.
+        cert_file: Our certificate (PEM); None for a broker that wants none.
+        key_file: Private key of our certificate (PEM, not encrypted).
+        client_id: MQTT client id; unique among everything connected to the broker, and independent of the
+            thing name.
+        keep_alive_s: A silent broker is noticed after at most twice this time.
+
+    Raises:
+        UsageError: A value is out of its range.
+    """
+
+    host: str
+    port: int = MQTT_TLS_PORT
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    client_id: str = ""
+    keep_alive_s: int = 60
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a network."""
+        if not _is_host(self.host):
+            raise UsageError(f"{self.host[:80]!r} is no host name", reason="bad-endpoint")
+        if not 0 < self.port < 65536:
+            raise UsageError(f"{self.port} is no TCP port", reason="bad-endpoint")
+        if not self.client_id or len(self.client_id.encode()) > MAX_CLIENT_ID_BYTES:
+            raise UsageError("the MQTT client id must have 1 to 128 bytes", reason="bad-client-id")
+        if not MIN_KEEP_ALIVE_S <= self.keep_alive_s <= MAX_KEEP_ALIVE_S:
+            raise UsageError(
+                f"a keep alive of {self.keep_alive_s} s is not possible",
+                reason="bad-keep-alive",
+                hint=f"Use {MIN_KEEP_ALIVE_S} to {MAX_KEEP_ALIVE_S} seconds.",
+            )
+        if (self.cert_file is None) != (self.key_file is None):
+            raise UsageError(
+                "a certificate needs its private key, and the other way round", reason="bad-certificate"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def _is_host(text: str) -> bool:
+    """Whether a text is a host name or an IP address; anything else would end paho-mqtt's network thread."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        try:
+            return bool(text.encode("idna")) and not re.search(r"[\s/:@?#]", text)
+        except UnicodeError:
+            return False
+    return True
+
+
+def make_tls_context(endpoint: Endpoint, on_tls_error: Callable[[ssl.SSLError], None]) -> ssl.SSLContext:
+    """Build the TLS context: TLS 1.2 or newer, broker's certificate and name checked, our certificate shown.
+
+    Args:
+        endpoint: Whose files to load.
+        on_tls_error: Called with each TLS error of a socket of this context. paho-mqtt reports them without
+            their cause.
+
+    Raises:
+        UsageError: A file cannot be read or is not what it should be.
+    """
+    context = _load(
+        "the authority's certificate", endpoint.ca_file, lambda path: ssl.create_default_context(cafile=path)
+    )
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslsocket_class = _reporting_socket(on_tls_error)
+    if endpoint.port == HTTPS_PORT:
+        context.set_alpn_protocols([ALPN_PROTOCOL])
+    if endpoint.cert_file is not None and endpoint.key_file is not None:
+        key_file = endpoint.key_file
+        _warn_if_readable_by_others(key_file)
+        # Without a password function OpenSSL would ask for one on the terminal.
+        _load(
+            f"the private key {key_file}, or the certificate",
+            endpoint.cert_file,
+            lambda path: context.load_cert_chain(path or "", str(key_file), password=lambda: b""),
+        )
+    return context
+
+
+def _load(what: str, path: Path | None, load: Callable[[str | None], _T]) -> _T:
+    try:
+        return load(None if path is None else str(path))
+    except ssl.SSLError as error:
+        raise UsageError(
+            f"{what} {path} cannot be used: {error.reason or error}",
+            reason="bad-certificate",
+            hint="Both must be PEM files, the key must belong to the certificate and must not be encrypted.",
+        ) from error
+    except OSError as error:
+        raise UsageError(
+            f"{what} {path} cannot be read: {error.strerror or error}", reason="bad-certificate"
+        ) from error
+
+
+def _warn_if_readable_by_others(key_file: Path) -> None:
+    try:
+        mode = key_file.stat().st_mode
+    except OSError:
+        return
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        _log.warning("the private key %s is open to other users; `chmod 600` it", key_file)
+
+
+def _reporting_socket(on_tls_error: Callable[[ssl.SSLError], None]) -> type[ssl.SSLSocket]:
+    class ReportingSocket(ssl.SSLSocket):
+        """Tells about its TLS errors, and does not leave a socket behind when the handshake fails."""
+
+        def do_handshake(self, block: bool = False) -> None:
+            try:
+                super().do_handshake(block)
+            except OSError:
+                self.close()
+                raise
+
+        def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+            # With TLS 1.3 the broker judges our certificate after the handshake: its alert arrives here.
+            try:
+                return super().recv(buflen, flags)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise
+            except ssl.SSLError as error:
+                on_tls_error(error)
+                raise
+
+    return ReportingSocket

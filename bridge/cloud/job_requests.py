@@ -1,0 +1,118 @@
+"""A request to the Jobs service until it is answered: repeated when a reply is lost, slower when it is busy.
+
+Source: error codes of the AWS IoT Jobs device API (``RequestThrottled``, ``InternalError``). Replies can be
+lost with the connection, and a QoS 1 confirmation only says that the broker has the request.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bridge.cloud.backoff import Backoff
+from bridge.cloud.connection import Connection
+from bridge.cloud.correlation import ReplyDesk
+from bridge.cloud.job_messages import Reply
+from bridge.errors import CloudError
+
+_log = logging.getLogger(__name__)
+
+_BUSY_CODES: Final = {"RequestThrottled", "InternalError", "ServiceUnavailable"}
+_REASONS: Final = {
+    "InvalidRequest": "invalid-request",
+    "RequestThrottled": "throttled",
+    "InternalError": "service-error",
+}
+
+
+@dataclass(frozen=True)
+class JobsTiming:
+    """How patient the Jobs client is.
+
+    Attributes:
+        request_s: A request, with all its repetitions, fails after this time.
+        reply_s: A reply that has not come by then is taken for lost, and the request is repeated.
+        busy_min_s: First pause after the service said that it is busy.
+        busy_max_s: Longest pause of that kind.
+    """
+
+    request_s: float = 30.0
+    reply_s: float = 8.0
+    busy_min_s: float = 1.0
+    busy_max_s: float = 15.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The reply, and whether the request had to be repeated because an earlier reply did not come."""
+
+    reply: Reply
+    repeated: bool
+
+
+def request(
+    connection: Connection, desk: ReplyDesk, timing: JobsTiming, topic: str, build: Callable[[str], bytes]
+) -> Answer:
+    """Send a request, with a new token each time, until it is answered.
+
+    Args:
+        connection: Where to send it.
+        desk: Where the replies come in.
+        timing: How patient to be.
+        topic: Topic of the request.
+        build: Makes the body for a token.
+
+    Raises:
+        CloudError: As :meth:`Connection.wait_ready`; ``no-answer``, or ``throttled`` and ``service-error``
+            when the service stays busy.
+    """
+    deadline_s = time.monotonic() + timing.request_s
+    busy = Backoff(timing.busy_min_s, timing.busy_max_s)
+    lost = 0
+    while True:
+        connection.wait_ready(_left(deadline_s))
+        reply = _exchange(connection, desk, topic, build, min(timing.reply_s, _left(deadline_s)))
+        if reply is None:
+            lost += 1
+            _log.info("no reply on %s", topic)
+            pause_s = 0.0
+        elif reply.accepted or reply.code not in _BUSY_CODES:
+            return Answer(reply, repeated=lost > 0)
+        else:
+            pause_s = busy.next_s()
+        if time.monotonic() + pause_s >= deadline_s:
+            raise _given_up(topic, timing, reply)
+        if pause_s:
+            _log.info("the Jobs service is busy (%s); again in %.1f s", topic, pause_s)
+            desk.pause(pause_s)
+
+
+def refusal(reply: Reply) -> CloudError:
+    """The error for a rejection that cannot be put right here, with the service's own words."""
+    return CloudError(
+        f"the Jobs service refuses the request ({reply.code}): {reply.message}",
+        reason=_REASONS.get(reply.code, "service-refused"),
+    )
+
+
+def _exchange(
+    connection: Connection, desk: ReplyDesk, topic: str, build: Callable[[str], bytes], timeout_s: float
+) -> Reply | None:
+    with desk.expect(topic) as expected:
+        connection.send(topic, build(expected.token))
+        return expected.wait(timeout_s)
+
+
+def _given_up(topic: str, timing: JobsTiming, last: Reply | None) -> CloudError:
+    if last is not None:
+        return refusal(last)
+    return CloudError(
+        f"the Jobs service did not answer on {topic} in {timing.request_s:g} s",
+        reason="no-answer",
+        hint="Check the thing name, and that the policy allows publishing on its jobs topics.",
+    )
+
+
+def _left(deadline_s: float) -> float:
+    return max(0.0, deadline_s - time.monotonic())
