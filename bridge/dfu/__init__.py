@@ -1,1 +1,6 @@
 """Routes into the board's flash, all behind one protocol."""
+
+from bridge.dfu.target import DfuTarget, TransferRestartError
+from bridge.dfu.xdfu import XdfuTarget, XdfuTiming
+
+__all__ = ["DfuTarget", "TransferRestartError", "XdfuTarget", "XdfuTiming"]

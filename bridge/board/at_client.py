@@ -1,0 +1,309 @@
+"""One AT conversation over a link: commands one at a time, URCs kept for whoever wants them.
+
+Sources: ncs-serial-modem ``app/src/sm_at_host.c``: bytes before ``AT`` are ignored, an open quote swallows
+the terminator, URCs are flushed at the end of a command, after its final result.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from bridge.board.link import Link
+from bridge.errors import BoardRefusedError, LinkError
+from bridge.wire.at import AtEvent, AtParser, FinalResult, InformationLine, Urc, encode_command, mask_secrets
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_TIMEOUT_S: Final = 10.0
+_WRITE_MARGIN_S: Final = 3.0
+_SYNC_ATTEMPTS: Final = (
+    # What is sent, and how long to wait. The first may complete a half-sent command and get ERROR. Boards
+    # built for CRLF need the third, which also closes a quote that somebody left open.
+    ("AT", "\r", 0.3),
+    ("AT", "\r", 0.6),
+    ('"\r\nAT', "\r\n", 0.6),
+)
+_QUIET_S: Final = 0.15
+_SLOW_S: Final = 2.0
+_KEPT_URCS: Final = 256
+
+UrcFilter = str | Callable[[str], bool]
+"""Beginning of the wanted URC, or a function that knows it."""
+
+
+class AtClient:
+    """Sends commands and sorts what comes back.
+
+    Args:
+        link: The port; it must not be open yet.
+
+    Attributes:
+        terminator: What ends a command; CR until :meth:`synchronise` finds a board that wants CRLF.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self.terminator = "\r"
+        self._link = link
+        self._parser = AtParser()
+        self._commands = threading.RLock()
+        self._changed = threading.Condition()
+        self._events: deque[AtEvent] = deque()
+        self._urcs: deque[str] = deque(maxlen=_KEPT_URCS)
+        self._subscribers: list[Callable[[str], None]] = []
+        self._lost: LinkError | None = None
+        self._in_step = False
+        link.attach(self)
+
+    # --- called by the link's reader thread -----------------------------------------------------------------
+
+    def on_data(self, data: bytes) -> None:
+        """Take received bytes."""
+        with self._changed:
+            events = self._parser.feed(data)
+            for event in events:
+                _log.debug("<- %s", event)
+                if isinstance(event, Urc):
+                    self._urcs.append(event.text)
+                else:
+                    self._events.append(event)
+            self._changed.notify_all()
+            subscribers = list(self._subscribers)
+        for event in events:
+            if isinstance(event, Urc):
+                for subscriber in subscribers:
+                    subscriber(event.text)
+
+    def on_lost(self, error: LinkError) -> None:
+        """Wake up whoever waits: nothing more will come."""
+        with self._changed:
+            self._lost = error
+            self._changed.notify_all()
+
+    # --- commands -------------------------------------------------------------------------------------------
+
+    def command(
+        self, text: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, on_slow: Callable[[], None] | None = None
+    ) -> list[str]:
+        """Send a command and wait for its final result.
+
+        Args:
+            text: The command, beginning with ``AT``.
+            timeout_s: How long the board may take.
+            on_slow: Called once when the answer takes more than two seconds.
+
+        Returns:
+            The information lines of the answer.
+
+        Raises:
+            BoardRefusedError: ``ERROR`` (reason ``at-error``), ``+CME ERROR`` or ``+CMS ERROR``
+            (``cme-<n>``).
+            LinkError: No final result in time (reason ``no-answer``), or the link is lost.
+            UsageError: The text is no command.
+        """
+        data = encode_command(text, self.terminator)
+        with self._commands:
+            if not self._in_step:
+                self.synchronise()
+                data = encode_command(text, self.terminator)
+            self._begin(text)
+            self._send(data)
+            lines: list[str] = []
+            result = None
+            if on_slow is not None and timeout_s > _SLOW_S:
+                result = self._collect(lines, _SLOW_S)
+                timeout_s -= _SLOW_S
+                if result is None:
+                    on_slow()
+            result = result or self._collect(lines, timeout_s)
+            if result is None:
+                self._give_up()
+                raise _silence(mask_secrets(text), timeout_s)
+            if not result.ok:
+                raise _refusal(text, result)
+            return lines
+
+    def _collect(self, lines: list[str], timeout_s: float) -> FinalResult | None:
+        deadline = time.monotonic() + timeout_s
+        while (event := self._next_event(deadline)) is not None:
+            if isinstance(event, FinalResult):
+                return event
+            if isinstance(event, InformationLine):
+                lines.append(event.text)
+        return None
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Keep other threads' commands off the line as long as the block lasts."""
+        with self._commands:
+            yield
+
+    def send_then_command(self, data: bytes, text: str, timeout_s: float) -> None:
+        """Write raw bytes with a command directly behind them; its result comes from :meth:`poll_result`."""
+        with self._commands:
+            self._begin(text)
+            self._link.write(data + encode_command(text, self.terminator), timeout_s)
+
+    def poll_result(self, timeout_s: float) -> FinalResult | None:
+        """The next final result, or None if there is none in time."""
+        return self._collect([], timeout_s)
+
+    def write_raw(self, data: bytes, timeout_s: float) -> None:
+        """Write bytes as they are.
+
+        Raises:
+            LinkError: They did not leave in time, or the link is lost.
+        """
+        with self._commands:
+            self._link.write(data, timeout_s)
+
+    def synchronise(self, timeout_s: float = 5.0) -> None:
+        """Bring the board to a state where one command gets one answer, whatever came before.
+
+        Sends ``AT`` until it is answered (in bootloader mode with ``ERROR``, which is an answer too), closes
+        an open quote, finds out the terminator, and swallows late answers.
+
+        Raises:
+            LinkError: The board is silent (reason ``no-answer``), or the link is lost.
+        """
+        with self._commands:
+            deadline = time.monotonic() + timeout_s
+            for text, terminator, wait_s in _attempts():
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    break
+                if not self._probe(text, terminator, min(wait_s, left_s)):
+                    self._in_step = False
+                    continue
+                if terminator == "\r\n":
+                    self.terminator = "\r" if self._probe("AT", "\r", wait_s) else "\r\n"
+                self._in_step = True
+                return
+            self._give_up()
+            raise _silence("AT", timeout_s)
+
+    def probe(self, timeout_s: float) -> bool:
+        """Send one bare ``AT``; True when a final result comes, and the board is in step."""
+        with self._commands:
+            self._in_step = self._probe("AT", self.terminator, timeout_s)
+            return self._in_step
+
+    def _probe(self, text: str, terminator: str, timeout_s: float) -> bool:
+        self._begin("AT")
+        self._send((text + terminator).encode())
+        answered = self.poll_result(timeout_s) is not None
+        while answered and not self._in_step and self.poll_result(_QUIET_S) is not None:
+            pass  # late answers of earlier commands
+        return answered
+
+    def _give_up(self) -> None:
+        self._in_step = False
+        with self._changed:
+            self._parser.abandon_command()
+
+    # --- URCs -----------------------------------------------------------------------------------------------
+
+    def wait_urc(self, wanted: UrcFilter, timeout_s: float) -> str:
+        """Take the oldest kept URC that fits, or wait for one; others stay for those who want them.
+
+        Raises:
+            LinkError: None came in time (reason ``no-answer``), or the link is lost.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                for urc in self._urcs:
+                    if _fits(urc, wanted):
+                        self._urcs.remove(urc)
+                        return urc
+                if self._lost is not None:
+                    raise self._lost
+                left_s = deadline - time.monotonic()
+                if left_s <= 0 or not self._changed.wait(left_s):
+                    name = wanted if isinstance(wanted, str) else "the expected message"
+                    raise LinkError(f"{name!r} did not come within {timeout_s:.1f} s", reason="no-answer")
+
+    def take_urcs(self, wanted: UrcFilter = "") -> list[str]:
+        """Remove and return all kept URCs that fit."""
+        with self._changed:
+            taken = [urc for urc in self._urcs if _fits(urc, wanted)]
+            for urc in taken:
+                self._urcs.remove(urc)
+            return taken
+
+    @contextmanager
+    def subscription(self, callback: Callable[[str], None]) -> Iterator[None]:
+        """Have every URC given to a function, in the reader thread, as long as the block lasts."""
+        with self._changed:
+            self._subscribers.append(callback)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._subscribers.remove(callback)
+
+    def flush_urcs(self, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """Make the board send the URCs that it holds back.
+
+        Serial Modem flushes them at the end of a command, after the final result; so they have all come when
+        the result of a second command is here.
+        """
+        for _ in range(2):
+            self.command("AT", timeout_s=timeout_s)
+
+    # --- the link's other states ----------------------------------------------------------------------------
+
+    def restart(self) -> None:
+        """Forget everything about the line: it was closed and opened again."""
+        with self._changed:
+            self._parser.reset()
+            self._events.clear()
+            self._lost = None
+            self._in_step = False
+
+    def _begin(self, text: str) -> None:
+        with self._changed:
+            if self._lost is not None:
+                raise self._lost
+            self._events.clear()
+            self._parser.begin_command(text)
+
+    def _send(self, data: bytes) -> None:
+        _log.debug("-> %s", mask_secrets(data.decode(errors="replace").rstrip()))
+        self._link.write(data, len(data) * 10 / self._link.baud + _WRITE_MARGIN_S)
+
+    def _next_event(self, deadline: float) -> AtEvent | None:
+        with self._changed:
+            while not self._events:
+                if self._lost is not None:
+                    raise self._lost
+                left_s = deadline - time.monotonic()
+                if left_s <= 0 or not self._changed.wait(left_s):
+                    break
+            return self._events.popleft() if self._events else None
+
+
+def _attempts() -> Iterator[tuple[str, str, float]]:
+    yield _SYNC_ATTEMPTS[0]
+    while True:
+        yield from _SYNC_ATTEMPTS[1:]
+
+
+def _silence(command: str, timeout_s: float) -> LinkError:
+    return LinkError(
+        f"no answer to {command} within {timeout_s:.1f} s",
+        reason="no-answer",
+        hint="Is the board powered, and does its firmware speak AT on this port?",
+    )
+
+
+def _fits(urc: str, wanted: UrcFilter) -> bool:
+    return urc.startswith(wanted) if isinstance(wanted, str) else wanted(urc)
+
+
+def _refusal(text: str, result: FinalResult) -> BoardRefusedError:
+    reason = "at-error" if result.kind == "ERROR" else f"{result.kind.lower()}-{result.code}"
+    return BoardRefusedError(f"the board answered {mask_secrets(text)} with {result.text}", reason=reason)

@@ -1,0 +1,80 @@
+"""What a board says it is, collected once, whatever firmware answers."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeVar
+
+from bridge.board.modem import FirmwareVersion, Modem
+from bridge.errors import BoardRefusedError
+
+Firmware = Literal["serial-modem", "slm", "at_client", "unknown"]
+
+
+@dataclass(frozen=True)
+class BoardIdentity:
+    """Everything that tells one board and its firmware from another; None where the board refused to say.
+
+    Attributes:
+        port: Where it was asked.
+        firmware: Which application answers AT: Nordic's Serial Modem, its predecessor Serial LTE Modem, the
+            at_client sample, or something else.
+        application_version: Version text of ``#XSMVER`` or ``#XSLMVER``.
+        libmodem_version: Version of the modem library in that application.
+    """
+
+    port: str
+    firmware: Firmware = "unknown"
+    manufacturer: str | None = None
+    model: str | None = None
+    hardware_version: str | None = None
+    imei: str | None = None
+    modem_version: str | None = None
+    short_modem_version: str | None = None
+    modem_uuid: str | None = None
+    device_uuid: str | None = None
+    application_version: str | None = None
+    libmodem_version: str | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self)
+
+
+def read_identity(modem: Modem, port: str) -> BoardIdentity:
+    """Ask for everything; commands that a firmware does not have give None.
+
+    Raises:
+        LinkError: The board stopped answering.
+    """
+    manufacturer = _ask(modem.manufacturer)
+    application = _ask(modem.firmware_version)
+    return BoardIdentity(
+        port=port,
+        firmware=_firmware(application, manufacturer),
+        manufacturer=manufacturer,
+        model=_ask(modem.model),
+        hardware_version=_ask(modem.hardware_version),
+        imei=_ask(modem.imei),
+        modem_version=_ask(modem.version),
+        short_modem_version=_ask(modem.short_version),
+        modem_uuid=_ask(modem.modem_uuid),
+        device_uuid=_ask(modem.device_uuid),
+        application_version=application.version if application else None,
+        libmodem_version=application.fields[1] if application and len(application.fields) > 1 else None,
+    )
+
+
+_T = TypeVar("_T")
+
+
+def _ask(question: Callable[[], _T]) -> _T | None:
+    try:
+        return question()
+    except BoardRefusedError:
+        return None
+
+
+def _firmware(application: FirmwareVersion | None, manufacturer: str | None) -> Firmware:
+    if application is not None:
+        return "serial-modem" if application.command == "#XSMVER" else "slm"
+    return "at_client" if manufacturer is not None else "unknown"

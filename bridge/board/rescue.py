@@ -1,0 +1,115 @@
+"""Bringing back a board that does not answer: one that was left at another rate, or in data mode.
+
+A transfer that was cut off on the host's side leaves a Serial Modem at the transfer's rate and waiting for
+the rest of a chunk, for ever. Source: ncs-serial-modem ``app/src/sm_at_host.c`` (data mode ends only when the
+announced bytes have arrived; noise before ``AT`` is dropped), ``doc/app/at_generic.rst`` (``+IPR`` rates).
+"""
+
+import logging
+import time
+from typing import Final
+
+from bridge.board.at_client import AtClient
+from bridge.board.link import Link
+from bridge.errors import LinkError
+from bridge.wire.xdfu import DATA_MODE_EXIT_URC
+
+_log = logging.getLogger(__name__)
+
+OTHER_BAUDS: Final = (1_000_000, 115_200, 921_600, 460_800, 230_400)
+FILLER: Final = b"\xff"
+"""Erased flash, and dropped by the AT parser when it arrives there."""
+
+_PROBE_S: Final = 0.3
+_FIRST_STEP_BYTES: Final = 64
+_LARGEST_STEP_BYTES: Final = 4096
+_LARGEST_CHUNK_BYTES: Final = 64 * 1024
+_FLASH_BYTES_PER_S: Final = 20_000
+
+
+def bring_back(at: AtClient, link: Link, timeout_s: float) -> None:
+    """Make the board answer AT at the link's rate.
+
+    First it is just asked, then at the other rates, then it is led out of data mode.
+
+    Raises:
+        LinkError: It stays silent (reason ``no-answer``), or the link is lost.
+    """
+    deadline = time.monotonic() + timeout_s
+    baud = link.baud
+    try:
+        at.synchronise(timeout_s / 2)
+    except LinkError as error:
+        if error.reason != "no-answer":
+            raise
+        if not _search(at, link, baud, deadline):
+            link.set_baud(baud)
+            raise
+
+
+def _search(at: AtClient, link: Link, baud: int, deadline: float) -> bool:
+    for other in (rate for rate in OTHER_BAUDS if rate != baud and time.monotonic() < deadline):
+        link.set_baud(other)
+        if at.probe(_PROBE_S):
+            _log.info("the board was left at %d baud", other)
+            return_to_baud(at, link, baud)
+            return True
+    for rate in dict.fromkeys((baud, OTHER_BAUDS[0])):
+        link.set_baud(rate)
+        if time.monotonic() < deadline and fill_up(at, link, _LARGEST_CHUNK_BYTES, deadline):
+            _log.info("the board was left in data mode at %d baud", rate)
+            at.synchronise()
+            return_to_baud(at, link, baud)
+            return True
+    return False
+
+
+def fill_up(at: AtClient, link: Link, limit_bytes: int, deadline: float) -> bool:
+    """Lead a board out of data mode by sending filler until it is full; harmless when it is in AT mode.
+
+    How many bytes are missing is unknown. Each step is followed by ``AT``: an answer shows that data mode is
+    over. Steps grow, because too much does no harm.
+
+    Args:
+        at: The AT conversation.
+        link: Its link.
+        limit_bytes: When to give up.
+        deadline: When to give up, on the monotonic clock.
+
+    Returns:
+        Whether the board answers AT.
+    """
+    step_bytes = _FIRST_STEP_BYTES
+    sent_bytes = 0
+    while sent_bytes < limit_bytes and time.monotonic() < deadline:
+        wire_s = step_bytes * (10 / link.baud + 1 / _FLASH_BYTES_PER_S)
+        at.send_then_command(FILLER * step_bytes, "AT", wire_s + 3.0)
+        sent_bytes += step_bytes
+        if at.poll_result(wire_s + _PROBE_S) is not None:
+            return True
+        if at.take_urcs(DATA_MODE_EXIT_URC):
+            return at.probe(1.0)  # the AT behind the filler was part of the data
+        step_bytes = min(2 * step_bytes, _LARGEST_STEP_BYTES)
+    return False
+
+
+def return_to_baud(at: AtClient, link: Link, baud: int) -> None:
+    """Get board and link to one rate, from wherever either is.
+
+    Raises:
+        LinkError: The board answers at no rate (reason ``baud-lost``).
+    """
+    for rate in dict.fromkeys((link.baud, baud, *OTHER_BAUDS)):
+        # It may well hear us without our hearing it.
+        link.set_baud(rate)
+        at.write_raw(f"AT+IPR={baud}\r".encode(), 3.0)
+        at.probe(_PROBE_S)
+        link.set_baud(baud)
+        if at.probe(_PROBE_S) or at.probe(_PROBE_S):
+            at.synchronise()
+            return
+    raise LinkError(
+        f"the board answers at no rate since it was told to switch to {baud} baud",
+        reason="baud-lost",
+        hint="Reset the board; it then goes back to its default rate.",
+    )

@@ -1,0 +1,122 @@
+"""``nrf91-bridge info``, ``at`` and ``ports``: what is connected, and what it says."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bridge.cli.options import (
+    BaudOption,
+    FlowControlOption,
+    JsonOption,
+    PortOption,
+    SerialNumberOption,
+    TimeoutOption,
+)
+from bridge.cli.output import emit_json, out, use_json
+
+if TYPE_CHECKING:
+    from bridge.board import Board, BoardIdentity
+
+_IDENTITY_LABELS = {
+    "port": "port",
+    "model": "modem model",
+    "manufacturer": "manufacturer",
+    "hardware_version": "hardware",
+    "imei": "IMEI",
+    "firmware": "application",
+    "application_version": "application version",
+    "libmodem_version": "modem library",
+    "modem_version": "modem firmware",
+    "short_modem_version": "short version",
+    "modem_uuid": "modem build UUID",
+    "device_uuid": "device UUID",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("info")(info)
+    app.command("at")(at)
+    app.command("ports")(ports)
+
+
+def info(  # noqa: PLR0917 - one parameter per option
+    port: PortOption = None,
+    serial_number: SerialNumberOption = None,
+    baud: BaudOption = 115_200,
+    flow_control: FlowControlOption = True,
+    timeout: TimeoutOption = 10.0,
+    json: JsonOption = False,
+) -> None:
+    """Show who the board is and what it runs."""
+    use_json(json)
+    with _open(port, serial_number, baud, flow_control, timeout) as board:
+        identity = board.identify()
+    if json:
+        emit_json({"event": "identity", **identity.to_dict()})
+    else:
+        _show_identity(identity)
+
+
+def at(  # noqa: PLR0917 - one parameter per option
+    command: Annotated[str, typer.Argument(help='The command, such as "AT+CGMR".')],
+    port: PortOption = None,
+    serial_number: SerialNumberOption = None,
+    baud: BaudOption = 115_200,
+    flow_control: FlowControlOption = True,
+    timeout: TimeoutOption = 10.0,
+    json: JsonOption = False,
+) -> None:
+    """Send one AT command and show the answer; exit code 6 when the board answers with an error."""
+    use_json(json)
+    with _open(port, serial_number, baud, flow_control, timeout) as board:
+        lines = board.at.command(command, timeout_s=timeout)
+        messages = board.at.take_urcs()
+    if json:
+        emit_json({"event": "answer", "command": command, "lines": lines, "messages": messages})
+        return
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def ports(json: JsonOption = False) -> None:
+    """List serial ports and the boards that are probably behind them."""
+    use_json(json)
+    from rich.table import Table  # noqa: PLC0415
+
+    from bridge.board import list_ports  # noqa: PLC0415
+
+    found = list_ports()
+    if json:
+        emit_json({"event": "ports", "ports": [port.to_dict() for port in found]})
+        return
+    if not found:
+        out.print("no serial ports")
+        return
+    table = Table("port", "board", "serial number", "interface", "USB id", "description", box=None)
+    for port in found:
+        usb_id = f"{port.vid:04x}:{port.pid:04x}" if port.vid is not None and port.pid is not None else ""
+        interface = "" if port.interface is None else str(port.interface)
+        table.add_row(
+            port.device, port.board or "", port.serial_number or "", interface, usb_id, port.description
+        )
+    out.print(table)
+
+
+def _open(
+    port: str | None, serial_number: str | None, baud: int, flow_control: bool, timeout_s: float
+) -> "Board":
+    from bridge.board import Board, choose_port  # noqa: PLC0415
+
+    return Board.open(
+        choose_port(port, serial_number), baud=baud, flow_control=flow_control, timeout_s=timeout_s
+    )
+
+
+def _show_identity(identity: "BoardIdentity") -> None:
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, show_header=False)
+    for name, value in identity.to_dict().items():
+        table.add_row(_IDENTITY_LABELS[name], "-" if value is None else str(value))
+    out.print(table)

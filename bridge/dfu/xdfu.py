@@ -1,0 +1,314 @@
+"""Nordic Serial Modem's ``#XDFU`` commands as a route into flash, for application images and modem deltas.
+
+Sources: ncs-serial-modem ``doc/app/at_dfu.rst``, ``app/src/sm_at_dfu.c``, ``app/src/sm_at_host.c``: the
+address of a write is ignored (bytes are appended), data mode ends only with the announced count, and the
+``#XDFU`` URC waits for the end of a command or for a 100 ms grid.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bridge.board import Board, rescue
+from bridge.dfu.delta_area import DeltaArea
+from bridge.dfu.target import TransferRestartError
+from bridge.errors import BoardRefusedError, LinkError, UsageError
+from bridge.image import ImageKind
+from bridge.wire.xdfu import (
+    DATA_MODE_EXIT_URC,
+    XdfuOperation,
+    XdfuStatus,
+    XdfuType,
+    apply_command,
+    init_command,
+    parse_status,
+    write_command,
+)
+
+_log = logging.getLogger(__name__)
+
+_TYPES: Final = {ImageKind.APPLICATION: XdfuType.APPLICATION, ImageKind.MODEM_DELTA: XdfuType.MODEM_DELTA}
+
+CHUNK_WITH_FLOW_CONTROL_BYTES: Final = 32 * 1024
+"""Each chunk costs about 70 bytes on the wire and two round trips over USB (2 to 20 ms each, depending on the
+debug probe); at 1 Mbaud, where flash takes 31 kB/s, 4 KiB chunks lose up to 15 % to that and 32 KiB chunks 2
+%. Larger ones gain nothing more, while a failure is noticed a second later per 32 KiB."""
+
+CHUNK_WITHOUT_FLOW_CONTROL_BYTES: Final = 508
+"""While flash is erased (87 ms) the CPU takes nothing from the UART, and without RTS what its buffers cannot
+hold is lost. They are 3 x 256 bytes, of which one may be nearly used up by the command; so chunk and nudge
+fit into two."""
+
+_SMALLEST_CHUNK_BYTES: Final = 508
+_SHRINK_FACTOR: Final = 4
+_NUDGE: Final = "AT"
+_PAGE_BYTES: Final = 4096
+_BUFFERED_BYTES: Final = 16 * 1024
+"""What may still be on its way (host driver, debug probe, board) when the host's last write has returned."""
+
+
+@dataclass(frozen=True)
+class XdfuTiming:
+    """How long the board may take.
+
+    Attributes:
+        command_s: For a command that only looks at parameters.
+        erase_s: For ``#XDFUINIT`` of a modem delta, which may erase the modem's area for minutes before
+        ``OK``.
+        flash_bytes_per_s: Slowest flash to wait for; the nRF91's takes 31 kB/s.
+        margin_s: On top of what a chunk needs on the wire and in flash.
+        schedule_s: For ``#XDFUAPPLY``.
+        recovery_s: For leading a board out of data mode.
+    """
+
+    command_s: float = 10.0
+    erase_s: float = 600.0
+    flash_bytes_per_s: int = 8_000
+    margin_s: float = 3.0
+    schedule_s: float = 60.0
+    recovery_s: float = 60.0
+
+
+class XdfuTarget:
+    """One transfer by ``#XDFU``; see :class:`~bridge.dfu.target.DfuTarget` for the contract.
+
+    A chunk is never sent twice: the board appends what it gets. When bytes are lost it waits for the rest for
+    ever, so it is filled up, brought back into step, and the whole transfer starts again.
+
+    Args:
+        board: The board, in AT mode.
+        on_notice: Called with remarks for people, such as that the modem erases.
+        timing: How long the board may take.
+    """
+
+    route: Final = "xdfu"
+
+    def __init__(
+        self,
+        board: Board,
+        *,
+        on_notice: Callable[[str], None] | None = None,
+        timing: XdfuTiming | None = None,
+    ) -> None:
+        self._board = board
+        self._at = board.at
+        self._notice = on_notice or _log.info
+        self._timing = timing or XdfuTiming()
+        self._chunk_bytes = (
+            CHUNK_WITH_FLOW_CONTROL_BYTES if board.link.flow_control else CHUNK_WITHOUT_FLOW_CONTROL_BYTES
+        )
+        self._area = DeltaArea(board, self._write_filler, self._notice, self._timing.erase_s)
+        self._type = XdfuType.APPLICATION
+        self._size_bytes = 0
+        self._offset = 0
+        self._touched = False
+        self._may_be_scheduled = False
+        self._may_be_in_data_mode = False
+
+    @property
+    def chunk_size_bytes(self) -> int:
+        """Preferred size of a chunk; smaller after each failure."""
+        return self._chunk_bytes
+
+    def begin(self, kind: ImageKind, size_bytes: int) -> int:
+        """``#XDFUINIT``: open a session; a used delta area is erased, which takes minutes."""
+        if kind not in _TYPES:
+            raise UsageError(f"#XDFU cannot write a {kind} image yet", reason="unsupported-kind")
+        self._type = _TYPES[kind]
+        self._size_bytes = size_bytes
+        if self._type is XdfuType.MODEM_DELTA:
+            self._offset = self._area.prepare(size_bytes)
+        else:
+            self._init_application(size_bytes)
+            self._offset = 0
+        return self._offset
+
+    def write(self, chunk: bytes) -> None:
+        """``#XDFUWRITE``: command, raw bytes, and right behind them an ``AT`` that makes the status come."""
+        with self._at.session():
+            self._touched = True
+            self._area.written_bytes = None
+            try:
+                status = self._write_chunk(chunk)
+            except _BytesLostError as error:
+                self._recover(len(chunk), str(error))
+            self._may_be_in_data_mode = False
+            if not status.ok:
+                self._shrink()
+                raise TransferRestartError(
+                    f"the board reported {status} for the bytes from {self._offset} on",
+                    reason="write-failed",
+                    offset=self._offset,
+                )
+            self._offset += len(chunk)
+            self._area.written_bytes = self._offset
+
+    def finish(self) -> None:
+        """Check the count; the board flushes with ``#XDFUAPPLY``."""
+        if self._offset != self._size_bytes or not self._size_bytes:
+            raise LinkError(
+                f"{self._offset} of {self._size_bytes} bytes were written",
+                reason="incomplete",
+                offset=self._offset,
+            )
+
+    def schedule(self) -> None:
+        """``#XDFUAPPLY``: the image is tried at the next reset."""
+        self.finish()
+        with self._at.session():
+            self._may_be_scheduled = True
+            self._at.take_urcs(self._is_status)
+            self._at.command(apply_command(self._type), timeout_s=self._timing.schedule_s)
+            try:
+                status = self._wait_status(XdfuOperation.APPLY, self._timing.schedule_s)
+            except _BytesLostError as error:
+                raise LinkError(f"{error} after #XDFUAPPLY", reason="no-answer") from error
+        if not status.ok:
+            raise BoardRefusedError(
+                f"the board did not schedule the image ({status})",
+                reason="schedule-refused",
+                hint="Was every byte of it written, and is it whole?",
+            )
+
+    def abort(self) -> None:
+        """Destroy what was written, so that no later reset can install it.
+
+        Nothing is scheduled before ``#XDFUAPPLY``. An application image loses its first page: MCUboot then
+        finds no image there, even if the trailer asks for a swap. That is done after any write, because a
+        trailer of an earlier session may still be in the slot.
+        """
+        with self._at.session():
+            if self._may_be_in_data_mode:
+                self._leave_data_mode(self._chunk_bytes)
+            if self._touched and self._type is XdfuType.APPLICATION:
+                self._overwrite_first_page()
+            elif self._may_be_scheduled:
+                self._area.invalidate()
+            self._touched = self._may_be_scheduled = False
+            self._board.go_back_online()
+
+    # --- one chunk ------------------------------------------------------------------------------------------
+
+    def _write_chunk(self, chunk: bytes) -> XdfuStatus:
+        self._at.take_urcs(self._is_status)
+        self._at.take_urcs(DATA_MODE_EXIT_URC)
+        wire_s = len(chunk) * (10 / self._board.link.baud + 1 / self._timing.flash_bytes_per_s)
+        self._may_be_in_data_mode = True
+        try:
+            self._at.command(
+                write_command(self._type, self._offset, len(chunk)), timeout_s=self._timing.command_s
+            )
+            self._at.send_then_command(chunk, _NUDGE, wire_s + self._timing.margin_s)
+        except LinkError as error:
+            if error.reason in {"no-answer", "write-timeout"}:
+                raise _BytesLostError(error.message) from error
+            raise
+        buffered_s = wire_s * min(1.0, _BUFFERED_BYTES / len(chunk))
+        self._wait_nudge(buffered_s + self._timing.margin_s)
+        return self._wait_status(XdfuOperation.WRITE, self._timing.margin_s)
+
+    def _wait_nudge(self, timeout_s: float) -> None:
+        """Only an answer to the nudge after the end of data mode proves that exactly all bytes have arrived.
+
+        The end alone does not: if up to three bytes were lost, the nudge itself has filled their place.
+        """
+        deadline = time.monotonic() + timeout_s
+        while self._at.poll_result(deadline - time.monotonic()) is not None:
+            if self._at.take_urcs(DATA_MODE_EXIT_URC):
+                return
+        raise _BytesLostError(f"the board still waits for data {timeout_s:.1f} s after the last byte")
+
+    def _wait_status(self, operation: XdfuOperation, timeout_s: float) -> XdfuStatus:
+        def wanted(urc: str) -> bool:
+            status = parse_status(urc)
+            return status is not None and (status.type, status.operation) == (self._type, operation)
+
+        try:
+            urc = self._at.wait_urc(wanted, timeout_s)
+        except LinkError as error:
+            if error.reason != "no-answer":
+                raise
+            raise _BytesLostError("the board did not report how it went") from error
+        status = parse_status(urc)
+        assert status is not None
+        return status
+
+    def _is_status(self, urc: str) -> bool:
+        return parse_status(urc) is not None
+
+    # --- when it goes wrong ---------------------------------------------------------------------------------
+
+    def _recover(self, announced_bytes: int, what: str) -> None:
+        offset = self._offset
+        _log.warning("bytes lost from %d on: %s", offset, what)
+        self._leave_data_mode(announced_bytes)
+        self._shrink()
+        raise TransferRestartError(
+            f"bytes were lost in the {announced_bytes} from {offset} on: {what}",
+            reason="bytes-lost",
+            offset=offset,
+        )
+
+    def _leave_data_mode(self, announced_bytes: int) -> None:
+        deadline = time.monotonic() + self._timing.recovery_s
+        limit_bytes = 2 * announced_bytes + _BUFFERED_BYTES
+        if not rescue.fill_up(self._at, self._board.link, limit_bytes, deadline):
+            raise LinkError(
+                "the board does not come out of data mode",
+                reason="wedged",
+                offset=self._offset,
+                hint="Reset the board; nothing was scheduled, it keeps its old firmware.",
+            )
+        self._at.synchronise()
+        self._at.flush_urcs()
+        self._at.take_urcs(self._is_status)
+        self._at.take_urcs(DATA_MODE_EXIT_URC)
+        self._may_be_in_data_mode = False
+
+    def _shrink(self) -> None:
+        self._chunk_bytes = max(_SMALLEST_CHUNK_BYTES, self._chunk_bytes // _SHRINK_FACTOR)
+
+    def _overwrite_first_page(self) -> None:
+        self._at.command(init_command(self._type, _PAGE_BYTES), timeout_s=self._timing.command_s)
+        self._offset = 0
+        self._write_filler(_PAGE_BYTES)
+
+    def _write_filler(self, size_bytes: int) -> None:
+        """Write bytes that are no image; lost ones do not matter here, a reported failure does."""
+        left = size_bytes
+        while left:
+            chunk = rescue.FILLER * min(left, self._chunk_bytes)
+            try:
+                self.write(chunk)
+            except TransferRestartError as error:
+                if error.reason != "bytes-lost":
+                    raise
+            left -= len(chunk)
+
+    # --- opening a session ----------------------------------------------------------------------------------
+
+    def _init_application(self, size_bytes: int) -> None:
+        try:
+            self._at.command(init_command(self._type, size_bytes), timeout_s=self._timing.command_s)
+        except BoardRefusedError as error:
+            raise self._init_refusal(size_bytes, error) from error
+
+    def _init_refusal(self, size_bytes: int, error: BoardRefusedError) -> BoardRefusedError:
+        """The board's ``ERROR`` has no reason; a session for a single page tells whether the size was it."""
+        try:
+            self._at.command(init_command(self._type, _PAGE_BYTES), timeout_s=self._timing.command_s)
+        except BoardRefusedError:
+            return BoardRefusedError(
+                f"the board's firmware does not take images by #XDFU: {error.message}",
+                reason="not-supported",
+                hint="Serial Modem builds since December 2025 do; `nrf91-bridge info` shows what runs.",
+            )
+        return BoardRefusedError(
+            f"the image of {size_bytes} bytes is too large for the board's slot", reason="too-large"
+        )
+
+
+class _BytesLostError(Exception):
+    """The board did not get all bytes of a chunk, or nobody knows."""
