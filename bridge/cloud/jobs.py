@@ -59,7 +59,7 @@ class JobsClient:
         self._desk = ReplyDesk()
         self._news = threading.Condition()
         self._changed = False
-        self._connects_seen = connection.connects
+        self._woken = False
 
     def __enter__(self) -> Self:
         """Begin to listen; the broker need not be there yet."""
@@ -163,17 +163,18 @@ class JobsClient:
         """
         with self._news:
             self._news.wait_for(
-                lambda: self._changed or self._connection.failure is not None, timeout=timeout_s
+                lambda: self._changed or self._woken or self._connection.failure is not None,
+                timeout=timeout_s,
             )
-            changed, self._changed = self._changed, False
-        if self._connection.failure is not None:
-            raise self._connection.failure
+            changed, self._changed, self._woken = self._changed, False, False
+        if (failure := self._connection.failure) is not None:
+            raise failure
         return changed
 
     def wake(self) -> None:
         """End the :meth:`wait_for_job_change` that is going on, or the next one."""
         with self._news:
-            self._changed = True
+            self._woken = True
             self._news.notify_all()
 
     @property
@@ -188,17 +189,24 @@ class JobsClient:
             # page.
             _log.debug("ignored a message of another thing on %s", topic)
         elif self._topics.is_notification(topic):
-            self.wake()
+            self._note_change()
         else:
             self._take_reply(topic, payload)
 
-    def on_connection_change(self) -> None:
-        """Repeat requests and let the queue be read again (called by the connection)."""
+    def on_ready(self) -> None:
+        """Let the queue be read again: a notification may be lost (called by the connection)."""
+        self._note_change()
+
+    def on_lost(self) -> None:
+        """Repeat requests: their replies may be lost (called by the connection)."""
         self._desk.interrupt()
-        connects = self._connection.connects
-        if connects != self._connects_seen or self._connection.failure is not None:
-            self._connects_seen = connects
-            self.wake()
+        with self._news:
+            self._news.notify_all()
+
+    def _note_change(self) -> None:
+        with self._news:
+            self._changed = True
+            self._news.notify_all()
 
     def _take_reply(self, topic: str, payload: bytes) -> None:
         try:
