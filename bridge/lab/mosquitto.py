@@ -176,9 +176,10 @@ class Mosquitto:
             except subprocess.TimeoutExpired:
                 if time.monotonic() < deadline:
                     continue
-            words = self._log_file.read_text(errors="replace").strip().splitlines()[-1:]
+            log = self._log_file.read_text(errors="replace").splitlines()
+            words = [line for line in log if "Error" in line] or log[-1:]
             self.close()
             raise CloudError(
-                f"mosquitto does not listen on port {self._port}: {' '.join(words) or 'it said nothing'}",
+                f"mosquitto does not listen on port {self._port}: {'; '.join(words) or 'it said nothing'}",
                 reason="mosquitto-failed",
             )

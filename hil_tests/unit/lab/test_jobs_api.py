@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.lab.jobs_api import JobsApi
+from bridge.lab.jobs_model import JobsRejectedError
 from bridge.lab.jobs_service import JobsService
 from bridge.lab.jobs_store import JobsStore
 from hil_tests.unit.lab.clock import FakeClock
@@ -218,19 +219,22 @@ def test_given_a_service_that_never_started_then_it_closes_all_the_same(store: J
     assert front.closed
 
 
-def test_given_notifications_that_cannot_be_built_then_the_service_lives_on(
-    store: JobsStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    front = RecordingFront()
+def test_given_notifications_that_cannot_be_built_then_the_service_lives_on(clock: FakeClock) -> None:
+    def broken_presigner(url: str, expires_in_s: int) -> str:
+        raise RuntimeError(url)
+
+    store, front = JobsStore(clock=clock, presigner=broken_presigner), RecordingFront()
+    store.add_thing("thing-a")
     store.create_job("deleted", "thing-a", {})
-    (_, head_of_deleted) = store.take_notifications()
+    _, head_of_deleted = store.take_notifications()
     store.delete_job("deleted", force=True)
     store.take_notifications()
-    broken = [head_of_deleted, None]
-    with JobsService(store, front, clock=clock) as service:
-        taken = store.take_notifications
-        monkeypatch.setattr(store, "take_notifications", lambda: broken + taken() if broken else taken())
-        store.create_job("j", "thing-a", {})
+    service = JobsService(store, front, clock=clock)
+    with pytest.raises(JobsRejectedError, match="deleted"):
+        JobsApi(store, clock).notification(head_of_deleted)
+    with service:
+        service._announce(head_of_deleted)
+        store.create_job("j", "thing-a", {"url": "${aws:iot:s3-presigned-url:https://x/y}"})
+        store.cancel_job("j")
         assert front.published.get(timeout=5)[0] == "notify"
-        broken.clear()
-        service.wake()
+        assert front.published.get(timeout=5) == ("notify", {"jobs": {}, "timestamp": 1_700_000_000})

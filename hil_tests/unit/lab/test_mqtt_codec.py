@@ -28,7 +28,7 @@ from bridge.lab.mqtt_packets import (
     Will,
 )
 
-_text = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=40)
+_text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 _packet_id = st.integers(1, 0xFFFF)
 _qos = st.integers(0, 2)
 _will = st.builds(Will, _text, st.binary(max_size=40), _qos, st.booleans())

@@ -1,0 +1,210 @@
+"""The broker on real sockets: mutual TLS, silence, half-open handshakes, slow readers, a clean end."""
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge.errors import CloudError
+from bridge.lab.broker import Broker
+from bridge.lab.mqtt_decode import PacketReader
+from bridge.lab.mqtt_encode import encode_packet
+from bridge.lab.mqtt_packets import ConnAck, Connect, Packet, PubAck, Publish, SubAck, Subscribe
+from hil_tests.lab_rig import HOST, Certificates
+
+PATIENCE_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def broker(certificates: Certificates) -> Iterator[Broker]:
+    with Broker(certificates.server_context()) as broker:
+        yield broker
+
+
+class SocketClient:
+    """Speaks packets over a blocking TLS socket."""
+
+    def __init__(self, broker: Broker, context: ssl.SSLContext) -> None:
+        raw = socket.create_connection((HOST, broker.port), timeout=PATIENCE_S)
+        self.socket = context.wrap_socket(raw, server_hostname=HOST)
+        self._reader = PacketReader()
+        self._received: list[Packet] = []
+
+    def send(self, *packets: Packet) -> None:
+        self.socket.sendall(b"".join(map(encode_packet, packets)))
+
+    def next(self) -> Packet | None:
+        """The next packet, or None when the broker has closed."""
+        while not self._received:
+            try:
+                data = self.socket.recv(65536)
+            except (ConnectionError, ssl.SSLError):
+                return None
+            if not data:
+                return None
+            self._received += self._reader.feed(data)
+        return self._received.pop(0)
+
+    def connect(self, client_id: str = "a", keep_alive_s: int = 60) -> None:
+        self.send(Connect(client_id, keep_alive_s=keep_alive_s))
+        assert self.next() == ConnAck(0)
+
+    def __enter__(self) -> "SocketClient":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+
+def test_given_a_thing_when_it_subscribes_then_messages_of_the_process_reach_it(
+    broker: Broker, certificates: Certificates
+) -> None:
+    with SocketClient(broker, certificates.client_context("thing-a")) as client:
+        client.connect()
+        assert broker.wait_until_connected("a", PATIENCE_S)
+        client.send(Subscribe(1, (("lab/#", 1),)))
+        assert client.next() == SubAck(1, (1,))
+        broker.publish("lab/x", b"1", qos=1)
+        broker.publish("lab/x", b"2", qos=0)
+        assert client.next() == Publish("lab/x", b"1", qos=1, packet_id=1)
+        assert client.next() == Publish("lab/x", b"2")
+        broker.deliver_to("a", "$aws/unasked", b"3", qos=0)
+        assert client.next() == Publish("$aws/unasked", b"3")
+    assert broker.wait_until_connected("a", PATIENCE_S, connected=False)
+    assert broker.connected == frozenset()
+
+
+def test_given_a_service_when_a_client_asks_then_it_answers_on_the_brokers_thread(
+    broker: Broker, certificates: Certificates
+) -> None:
+    broker.add_service(
+        "lab/ask", lambda client_id, request: broker.deliver_to(client_id, "lab/told", request.payload)
+    )
+    with SocketClient(broker, certificates.client_context("thing-a")) as client:
+        client.connect()
+        client.send(Publish("lab/ask", b"q", qos=1, packet_id=7))
+        assert client.next() == PubAck(7)
+        assert client.next() == Publish("lab/told", b"q", qos=1, packet_id=1)
+
+
+def test_given_a_bug_in_a_service_then_only_that_client_is_cut(
+    broker: Broker, certificates: Certificates
+) -> None:
+    def broken(client_id: str, request: Publish) -> None:
+        raise RuntimeError(client_id)
+
+    broker.add_service("lab/ask", broken)
+    with (
+        SocketClient(broker, certificates.client_context("thing-a")) as asking,
+        SocketClient(broker, certificates.client_context("thing-b")) as other,
+    ):
+        asking.connect("a")
+        other.connect("b")
+        asking.send(Publish("lab/ask", b""))
+        assert asking.next() is None
+        other.send(Publish("lab/fine", b"", qos=1, packet_id=1))
+        assert other.next() == PubAck(1)
+
+
+@pytest.mark.parametrize("stranger", ["without a certificate", "of another CA"])
+def test_given_a_client_that_is_not_ours_then_tls_keeps_it_out(
+    broker: Broker, certificates: Certificates, tmp_path: Path, stranger: str
+) -> None:
+    context = certificates.client_context(None)
+    if stranger == "of another CA":
+        context.load_cert_chain(*Certificates(tmp_path).thing("thing-a"))
+    with contextlib.suppress(ssl.SSLError, ConnectionError), SocketClient(broker, context) as client:
+        client.send(Connect("a"))
+        assert client.next() is None
+    assert broker.connected == frozenset()
+
+
+def test_given_half_open_handshakes_then_others_connect_and_the_end_is_clean(
+    broker: Broker, certificates: Certificates
+) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(socket.create_connection((HOST, broker.port)))
+        with SocketClient(broker, certificates.client_context("thing-a")) as client:
+            client.connect()
+        broker.close()
+
+
+def test_given_a_silent_client_then_cut_after_one_and_a_half_keep_alives(
+    broker: Broker, certificates: Certificates
+) -> None:
+    with SocketClient(broker, certificates.client_context("thing-a")) as client:
+        client.connect(keep_alive_s=1)
+        assert client.next() is None
+
+
+def test_given_a_reader_that_stalls_then_others_go_on_and_nothing_of_qos_1_is_lost(
+    broker: Broker, certificates: Certificates
+) -> None:
+    count, payload = 200, bytes(60_000)
+    with (
+        SocketClient(broker, certificates.client_context("thing-a")) as slow,
+        SocketClient(broker, certificates.client_context("thing-b")) as quick,
+    ):
+        slow.connect("slow")
+        quick.connect("quick")
+        slow.send(Subscribe(1, (("lab/bulk", 1),)))
+        assert slow.next() == SubAck(1, (1,))
+        for _ in range(count):
+            broker.publish("lab/bulk", payload, qos=1)
+        quick.send(Publish("lab/x", b"", qos=1, packet_id=3))
+        assert quick.next() == PubAck(3)
+        for _ in range(count):
+            message = slow.next()
+            assert isinstance(message, Publish)
+            slow.send(PubAck(message.packet_id))
+
+
+def test_given_a_client_that_only_asks_and_never_reads_then_it_is_cut(
+    broker: Broker, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.lab.broker_protocol.CUT_ABOVE_BYTES", 300_000)
+    with SocketClient(broker, certificates.client_context("thing-a")) as client:
+        client.connect("greedy")
+        pings = bytes.fromhex("c000") * 10_000
+        with pytest.raises(OSError):
+            for _ in range(1000):
+                client.socket.sendall(pings)
+        assert broker.wait_until_connected("greedy", PATIENCE_S, connected=False)
+
+
+def test_given_a_cut_by_hand_then_the_client_is_gone(broker: Broker, certificates: Certificates) -> None:
+    with SocketClient(broker, certificates.client_context("thing-a")) as client:
+        client.connect("a")
+        assert broker.cut("a")
+        assert client.next() is None
+    assert not broker.cut("a")
+
+
+def test_given_the_alpn_name_of_port_443_then_agreed(broker: Broker, certificates: Certificates) -> None:
+    context = certificates.client_context("thing-a")
+    context.set_alpn_protocols(["x-amzn-mqtt-ca"])
+    with SocketClient(broker, context) as client:
+        assert client.socket.selected_alpn_protocol() == "x-amzn-mqtt-ca"
+
+
+def test_given_a_port_in_use_then_a_cloud_error(broker: Broker, certificates: Certificates) -> None:
+    with pytest.raises(CloudError) as caught:
+        Broker(certificates.server_context(), port=broker.port).start()
+    assert caught.value.reason == "port-in-use"
+
+
+def test_given_a_stopped_broker_then_calls_do_no_harm(certificates: Certificates) -> None:
+    broker = Broker(certificates.server_context())
+    broker.close()
+    broker.publish("lab/x", b"")
+    with pytest.raises(CloudError, match="not running"):
+        broker.cut("a")
