@@ -178,8 +178,10 @@ class AtClient:
                 if not self._probe(text, terminator, min(wait_s, left_s)):
                     self._in_step = False
                     continue
-                if terminator == "\r\n":
-                    self.terminator = "\r" if self._probe("AT", "\r", wait_s) else "\r\n"
+                self.terminator = "\r"
+                if terminator == "\r\n" and not self._probe("AT", "\r", wait_s):
+                    self.terminator = "\r\n"
+                    self._probe("AT", "\r\n", wait_s)  # ends the line that the CR did not
                 self._in_step = True
                 return
             self._give_up()

@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 
 RESET_TIMEOUT_S: Final = 180.0
 """A swap of two full slots takes MCUboot about 0.4 s per 4 KiB page, which is some 45 s."""
+_NEW_BAUD_S: Final = 3.0
 MODEM_RESET_TIMEOUT_S: Final = 600.0
 """A restart with a scheduled delta patches the modem's flash; Nordic gives no number but says minutes."""
 
@@ -221,7 +222,7 @@ class Board:
             return
         self.link.set_baud(baud)
         try:
-            self.at.synchronise(3.0)
+            self.at.synchronise(_NEW_BAUD_S)
         except LinkError as error:
             if error.reason != "no-answer":
                 raise

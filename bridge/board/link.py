@@ -204,7 +204,7 @@ class Link:
             with contextlib.suppress(ValueError, AttributeError):
                 port.exclusive = True
             port.open()
-        except (ValueError, BridgeError, *PORT_ERRORS) as error:
+        except (ValueError, LookupError, BridgeError, *PORT_ERRORS) as error:
             raise open_error(self._url, error) from error
         return port
 

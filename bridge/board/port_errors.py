@@ -29,10 +29,15 @@ _DENIED: Final = {errno.EACCES, errno.EPERM}
 def open_error(url: str, cause: Exception) -> BridgeError:
     """Say why a port could not be opened."""
     name = shown_url(url)
-    if isinstance(cause, BridgeError):
-        return cause
-    if isinstance(cause, ValueError):
+    for known in (cause, cause.__cause__):  # a port handler of this project wraps its errors for pyserial
+        if isinstance(known, BridgeError):
+            return known
+    if isinstance(cause, ValueError | LookupError):  # pyserial trips over bad options of loop://
         return UsageError(f"{name} is no port that can be opened: {cause}", reason="bad-port")
+    return _system_error(url, name, cause)
+
+
+def _system_error(url: str, name: str, cause: Exception) -> BridgeError:
     number = _errno_of(cause)
     if number in _BUSY:
         return held_error(url)

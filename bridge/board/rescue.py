@@ -21,6 +21,7 @@ FILLER: Final = b"\xff"
 """Erased flash, and dropped by the AT parser when it arrives there."""
 
 _PROBE_S: Final = 0.3
+_SYNCHRONISE_S: Final = 3.0
 _FIRST_STEP_BYTES: Final = 64
 _LARGEST_STEP_BYTES: Final = 4096
 _LARGEST_CHUNK_BYTES: Final = 64 * 1024
@@ -38,7 +39,7 @@ def bring_back(at: AtClient, link: Link, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     baud = link.baud
     try:
-        at.synchronise(timeout_s / 2)
+        at.synchronise(min(timeout_s / 3, _SYNCHRONISE_S))
     except LinkError as error:
         if error.reason != "no-answer":
             raise

@@ -1,0 +1,1 @@
+"""A board behind a port: link, AT conversation, resets, found again."""
