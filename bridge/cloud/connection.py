@@ -37,7 +37,7 @@ class Listener(Protocol):
         ...
 
     def on_ready(self) -> None:
-        """The connection is there (again), with all subscriptions in place."""
+        """The connection is there (again), or a listener was added, and all subscriptions are in place."""
         ...
 
     def on_lost(self) -> None:
@@ -116,6 +116,7 @@ class Connection:
             if not self._connected:
                 return
             self._subscribing += 1
+            self._announced = False
         self._subscribe([listener])
 
     def remove_listener(self, listener: Listener) -> None:

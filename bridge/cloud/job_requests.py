@@ -45,7 +45,7 @@ class JobsTiming:
 
 @dataclass(frozen=True)
 class Answer:
-    """The reply, and whether the request had to be repeated because an earlier reply did not come."""
+    """The reply, and whether the request was sent before, so that it may have had its effect already."""
 
     reply: Reply
     repeated: bool
@@ -69,16 +69,16 @@ def request(
     """
     deadline_s = time.monotonic() + timing.request_s
     busy = Backoff(timing.busy_min_s, timing.busy_max_s)
-    lost = 0
+    sent = 0
     while True:
         connection.wait_ready(_left(deadline_s))
         reply = _exchange(connection, desk, topic, build, min(timing.reply_s, _left(deadline_s)))
+        sent += 1
         if reply is None:
-            lost += 1
             _log.info("no reply on %s", topic)
             pause_s = 0.0
         elif reply.accepted or reply.code not in _BUSY_CODES:
-            return Answer(reply, repeated=lost > 0)
+            return Answer(reply, repeated=sent > 1)
         else:
             pause_s = busy.next_s()
         if time.monotonic() + pause_s >= deadline_s:
