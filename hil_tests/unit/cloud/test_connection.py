@@ -141,6 +141,19 @@ def test_given_no_tls_at_the_port_when_connecting_then_that_is_said(connect: Con
     assert "does not speak TLS" in error.message
 
 
+def test_given_a_broker_of_another_name_when_connecting_then_it_ends_at_once(
+    certificates: Certificates,
+) -> None:
+    # 127.1 is the same address, and not a name in the broker's certificate.
+    with EvilBroker(certificates.server_context()) as broker:
+        endpoint = Endpoint("127.1", broker.port, certificates.ca_file, client_id="bench-7")
+        with Connection(endpoint) as connection:
+            error = failure(connection)
+
+    assert error.reason == "tls"
+    assert "host" in (error.hint or "").lower()
+
+
 def test_given_nobody_at_the_port_when_time_is_up_then_it_is_unreachable_and_not_hopeless(
     connect: Connect,
 ) -> None:
