@@ -57,6 +57,7 @@ _MAX_BEHAVIOUR_BYTES: Final = 1024
 _MAX_CANDIDATES: Final = 16
 _LENGTH: Final = struct.Struct("<H")
 _DELTA_HEADER: Final = struct.Struct("<4x4sHH64s16s16s32s32sII32s")
+DELTA_HEADER_BYTES: Final = _DELTA_HEADER.size
 _DELTA_LAYOUT: Final = 1
 _MAX_VERSION_BYTES: Final = 31
 

@@ -1,0 +1,222 @@
+"""Sample images, built on demand, the same bytes each time: applications and modem delta look-alikes.
+
+Application images fit the slots of Serial Modem's nRF9151 DK layout. Their payload is a vector table that
+points nowhere useful, a behaviour block for the virtual board (see :mod:`bridge.image.sample`) and filler
+that depends on the version; no real chip runs it.
+"""
+
+import hashlib
+import io
+import json
+import os
+import struct
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from bridge.errors import UsageError
+from bridge.image.sample import DELTA_HEADER_BYTES, encode_behaviour, encode_modem_delta
+from bridge.lab.sample_key import development_key_pem, development_public_key_pem, other_key_pem
+from bridge.lab.sample_signing import HEADER_BYTES, SLOT_BYTES, sign_image
+from bridge.virtual.modem_nvm import firmware_uuid
+
+DEFAULT_SIZE_BYTES: Final = 64 * 1024
+DEFAULT_DELTA_SIZE_BYTES: Final = 24 * 1024
+BOARD: Final = "nrf9151dk/nrf9151/ns"
+_PRIMARY_ADDRESS: Final = 0x20000
+_VECTORS: Final = 64
+_ZIP_TIME: Final = (2026, 1, 1, 0, 0, 0)
+
+
+class SampleImages:
+    """Builds images into a folder.
+
+    Args:
+        directory: Where the files go; made when it is missing.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @property
+    def public_key_pem(self) -> bytes:
+        """What a board must trust to boot these images."""
+        return development_public_key_pem()
+
+    def application(
+        self,
+        version: str = "2.0.0",
+        *,
+        size_bytes: int = DEFAULT_SIZE_BYTES,
+        behaviour: Mapping[str, bool | int] | None = None,
+        key: bytes | None = None,
+        name: str | None = None,
+        **signing: Any,
+    ) -> Path:
+        """Build a signed application image.
+
+        Args:
+            version: ``major.minor.revision`` or ``major.minor.revision+build``.
+            size_bytes: Size of header and payload; the TLVs add about 150 bytes.
+            behaviour: What the virtual board does with it beyond its personality; None leaves the block out.
+            key: Private key in PEM form; the development key if None.
+            name: File name; made up from the version and a digest of the rest if None.
+            signing: More for :func:`bridge.lab.sample_signing.sign_image`.
+
+        Raises:
+            UsageError: imgtool is missing, or the image is too small or too large.
+        """
+        image = sign_image(
+            _payload(version, size_bytes, behaviour),
+            version=version,
+            key_pem=key or development_key_pem(),
+            **signing,
+        )
+        return self._write(name or _name(version, image), image)
+
+    def wrong_key(self, version: str = "2.0.0", *, size_bytes: int = DEFAULT_SIZE_BYTES) -> Path:
+        """An image that is sound but signed with a key that no board trusts; the bootloader refuses it."""
+        return self.application(
+            version, size_bytes=size_bytes, key=other_key_pem(), name=f"app-{version}-wrong-key.bin"
+        )
+
+    def bad_signature(self, version: str = "2.0.0", *, size_bytes: int = DEFAULT_SIZE_BYTES) -> Path:
+        """An image with a right digest and a wrong signature; the bootloader refuses it."""
+        return self.application(
+            version, size_bytes=size_bytes, name=f"app-{version}-bad-signature.bin", break_signature=True
+        )
+
+    def corrupted(self, version: str = "2.0.0", *, size_bytes: int = DEFAULT_SIZE_BYTES) -> Path:
+        """An image with one payload bit flipped after signing; its digest shows it."""
+        image = bytearray(self.application(version, size_bytes=size_bytes).read_bytes())
+        image[size_bytes // 2] ^= 0x10
+        return self._write(f"app-{version}-corrupted.bin", bytes(image))
+
+    def oversize(self, version: str = "2.0.0") -> Path:
+        """A sound image that is one page larger than a slot."""
+        return self.application(
+            version, size_bytes=SLOT_BYTES + 4096, name=f"app-{version}-oversize.bin", slot_size_bytes=0
+        )
+
+    def dfu_package(self, version: str = "2.0.0", *, size_bytes: int = DEFAULT_SIZE_BYTES) -> Path:
+        """A ``dfu_application.zip`` as an nRF Connect SDK build makes it."""
+        image = self.application(version, size_bytes=size_bytes).read_bytes()
+        entry = {
+            "type": "application",
+            "board": BOARD,
+            "soc": "nrf9151",
+            "load_address": _PRIMARY_ADDRESS + HEADER_BYTES,
+            "image_index": "0",
+            "slot_index_primary": "1",
+            "slot_index_secondary": "2",
+            "version_MCUBOOT": version,
+            "size": len(image),
+            "file": "sample.signed.bin",
+            "modtime": 0,
+        }
+        manifest = {"format-version": 1, "time": 0, "name": "nRF91 Bridge sample", "files": [entry]}
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(zipfile.ZipInfo("sample.signed.bin", _ZIP_TIME), image)
+            archive.writestr(zipfile.ZipInfo("manifest.json", _ZIP_TIME), json.dumps(manifest, indent=4))
+        return self._write(f"dfu_application-{version}.zip", packed.getvalue())
+
+    def modem_delta(
+        self,
+        base: str = "2.0.1",
+        target: str = "2.0.2",
+        *,
+        size_bytes: int = DEFAULT_DELTA_SIZE_BYTES,
+        family: str = "nrf91x1",
+        result: int = 0,
+        corrupt: bool = False,
+    ) -> Path:
+        """Build a look-alike of a modem delta; no real modem accepts it.
+
+        Args:
+            base: Modem firmware that it updates, such as ``2.0.1`` or ``2.0.1-FOTA-TEST``.
+            target: Modem firmware that it brings.
+            size_bytes: Size of the file.
+            family: Part of its name, ``nrf91x1`` or ``nrf9160``.
+            result: Result code that the virtual modem reports; 0 for success.
+            corrupt: Flip a payload bit, which the virtual modem finds and a host cannot.
+
+        Raises:
+            UsageError: Too small, or a version that does not fit.
+        """
+        try:
+            image = bytearray(
+                encode_modem_delta(
+                    base_uuid=firmware_uuid(f"{family}_{base}"),
+                    target_uuid=firmware_uuid(f"{family}_{target}"),
+                    base_version=base,
+                    target_version=target,
+                    payload=_filler(f"delta {family} {base} {target}", size_bytes - DELTA_HEADER_BYTES),
+                    result=result,
+                )
+            )
+        except ValueError as error:
+            raise UsageError(
+                f"no modem delta look-alike can be made: {error}", reason="bad-recipe"
+            ) from error
+        if corrupt:
+            image[-1] ^= 0x10
+        folder = "corrupt" if corrupt else f"result-{result}" if result else "."
+        return self._write(f"{folder}/mfw_{family}_update_from_{base}_to_{target}.bin", bytes(image))
+
+    def build_manifest(self, manifest: Path) -> list[Path]:
+        """Build everything that a recipe lists (see ``firmware_images/manifest.toml``).
+
+        Raises:
+            UsageError: The recipe cannot be read.
+        """
+        builders: dict[str, Callable[..., Path]] = {
+            "application": self.application,
+            "wrong_key": self.wrong_key,
+            "bad_signature": self.bad_signature,
+            "corrupted": self.corrupted,
+            "oversize": self.oversize,
+            "dfu_package": self.dfu_package,
+            "modem_delta": self.modem_delta,
+        }
+        try:
+            recipes = tomllib.loads(manifest.read_text(encoding="utf-8"))
+            return [builders[kind](**recipe) for kind, entries in recipes.items() for recipe in entries]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{manifest} is no recipe for sample images: {error}", reason="bad-recipe"
+            ) from error
+
+    def _write(self, name: str, content: bytes) -> Path:
+        path = self.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(draft).replace(path)  # another process may build the same file at the same time
+        return path
+
+
+def _name(version: str, image: bytes) -> str:
+    return f"app-{version}-{hashlib.sha256(image).hexdigest()[:8]}.bin".replace("+", "_")
+
+
+def _payload(version: str, size_bytes: int, behaviour: Mapping[str, bool | int] | None) -> bytes:
+    entry = _PRIMARY_ADDRESS + HEADER_BYTES + 4 * _VECTORS + 1
+    vectors = struct.pack(f"<{_VECTORS}I", 0x2003_0000, *[entry] * (_VECTORS - 1))
+    try:
+        block = b"" if behaviour is None else encode_behaviour(behaviour)
+        filler = _filler(f"application {version}", size_bytes - HEADER_BYTES - len(vectors) - len(block))
+    except ValueError as error:
+        raise UsageError(f"no sample image can be made: {error}", reason="bad-recipe") from error
+    return vectors + block + filler
+
+
+def _filler(seed: str, size_bytes: int) -> bytes:
+    """Bytes that look random but depend on the seed alone."""
+    if size_bytes < 0:
+        raise ValueError("the size is too small")
+    return hashlib.shake_256(f"nRF91 Bridge sample: {seed}".encode()).digest(size_bytes)
