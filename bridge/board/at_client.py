@@ -27,7 +27,10 @@ _SYNC_ATTEMPTS: Final = (
     ("AT", "\r", 0.6),
     ('"\r\nAT', "\r\n", 0.6),
 )
-_QUIET_S: Final = 0.15
+_QUIET_S: Final = 0.3
+"""How long to wait for the late answer of a command that may as well have been swallowed."""
+_FIRST_QUIET_S: Final = 0.1
+"""The same for a board that was just opened: an earlier program may have left a command behind."""
 _SLOW_S: Final = 2.0
 _KEPT_URCS: Final = 256
 
@@ -56,6 +59,8 @@ class AtClient:
         self._subscribers: list[Callable[[str], None]] = []
         self._lost: LinkError | None = None
         self._in_step = False
+        self._unanswered = 1
+        self._quiet_s = _FIRST_QUIET_S
         link.attach(self)
 
     # --- called by the link's reader thread -----------------------------------------------------------------
@@ -69,6 +74,7 @@ class AtClient:
                 if isinstance(event, Urc):
                     self._urcs.append(event.text)
                 else:
+                    self._unanswered = max(0, self._unanswered - isinstance(event, FinalResult))
                     self._events.append(event)
             self._changed.notify_all()
             subscribers = list(self._subscribers)
@@ -196,10 +202,13 @@ class AtClient:
     def _probe(self, text: str, terminator: str, timeout_s: float) -> bool:
         self._begin("AT")
         self._send((text + terminator).encode())
-        answered = self.poll_result(timeout_s) is not None
-        while answered and not self._in_step and self.poll_result(_QUIET_S) is not None:
+        if self.poll_result(timeout_s) is None:
+            return False
+        while self._unanswered > 0 and self.poll_result(self._quiet_s) is not None:
             pass  # late answers of earlier commands
-        return answered
+        self._unanswered = 0
+        self._quiet_s = _QUIET_S
+        return True
 
     def _give_up(self) -> None:
         self._in_step = False
@@ -265,12 +274,14 @@ class AtClient:
             self._events.clear()
             self._lost = None
             self._in_step = False
+            self._unanswered = 0
 
     def _begin(self, text: str) -> None:
         with self._changed:
             if self._lost is not None:
                 raise self._lost
             self._events.clear()
+            self._unanswered += 1
             self._parser.begin_command(text)
 
     def _send(self, data: bytes) -> None:

@@ -23,7 +23,7 @@ FILLER: Final = b"\xff"
 _PROBE_S: Final = 0.3
 _SYNCHRONISE_S: Final = 3.0
 _FIRST_STEP_BYTES: Final = 64
-_LARGEST_STEP_BYTES: Final = 4096
+_LARGEST_STEP_BYTES: Final = 8192
 _LARGEST_CHUNK_BYTES: Final = 64 * 1024
 _FLASH_BYTES_PER_S: Final = 20_000
 
@@ -90,7 +90,7 @@ def fill_up(at: AtClient, link: Link, limit_bytes: int, deadline: float) -> bool
             return True
         if at.take_urcs(DATA_MODE_EXIT_URC):
             return at.probe(1.0)  # the AT behind the filler was part of the data
-        step_bytes = min(2 * step_bytes, _LARGEST_STEP_BYTES)
+        step_bytes = min(4 * step_bytes, _LARGEST_STEP_BYTES)
     return False
 
 

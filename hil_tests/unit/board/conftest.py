@@ -1,9 +1,9 @@
-"""Peers in these tests answer at once, so waiting for late answers need not take long."""
+"""Peers in these tests start fresh, so the first answer is known to be the first."""
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def quick_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.board.at_client._QUIET_S", 0.02)
+def fresh_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.board.at_client._FIRST_QUIET_S", 0.0)
     monkeypatch.setattr("bridge.board.board._NEW_BAUD_S", 0.3)

@@ -113,5 +113,9 @@ class ScriptedPeer:
         if line:
             command = line.decode("latin-1")
             self.commands.append(command)
-            answer = self.answers.get(command, ERROR)
-            self.send(answer(command) if callable(answer) else answer)
+            self.send(self.lookup(command))
+
+    def lookup(self, command: str) -> str | bytes:
+        """The answer to a command."""
+        answer = self.answers.get(command, ERROR)
+        return answer(command) if callable(answer) else answer

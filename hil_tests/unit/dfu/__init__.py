@@ -1,0 +1,1 @@
+"""Routes into the board's flash."""

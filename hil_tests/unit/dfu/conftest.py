@@ -1,0 +1,9 @@
+"""Peers in these tests start fresh, so the first answer is the first, and they answer at once."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def fresh_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.board.at_client._FIRST_QUIET_S", 0.0)
+    monkeypatch.setattr("bridge.board.rescue._PROBE_S", 0.05)

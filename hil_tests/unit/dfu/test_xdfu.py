@@ -1,0 +1,516 @@
+"""``#XDFU`` byte by byte: the sequence, and what happens when bytes are lost or writes fail."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from bridge.board import Board
+from bridge.dfu import DfuTarget, TransferRestartError, XdfuTarget, XdfuTiming
+from bridge.dfu.transfer import TransferStep, transfer
+from bridge.dfu.xdfu import CHUNK_WITH_FLOW_CONTROL_BYTES
+from bridge.errors import BoardRefusedError, LinkError, UsageError
+from bridge.image import BytesSource, ImageKind
+from hil_tests.unit.board.scripted_peer import ERROR, OK
+from hil_tests.unit.dfu.fake_serial_modem import AREA_BYTES, FakeSerialModem
+
+QUICK = XdfuTiming(
+    command_s=0.3, erase_s=5, flash_bytes_per_s=1_000_000, margin_s=0.3, schedule_s=0.3, recovery_s=30
+)
+IMAGE = bytes(range(256)) * 300  # 76,800 bytes: three chunks
+CHUNK = 32 * 1024
+
+
+@contextmanager
+def bench(*, flow_control: bool = True) -> Iterator[tuple[FakeSerialModem, Board, XdfuTarget]]:
+    with (
+        FakeSerialModem() as modem,
+        Board.open(modem.path, baud=1_000_000, flow_control=flow_control) as board,
+    ):
+        modem.received.clear()
+        yield modem, board, XdfuTarget(board, timing=QUICK)
+
+
+def run_all(
+    target: DfuTarget, image: bytes = IMAGE, kind: ImageKind = ImageKind.APPLICATION
+) -> list[TransferStep]:
+    return list(transfer(target, BytesSource(image, "image.bin"), kind, len(image)))
+
+
+class LoseBytes:
+    """Outgoing hook that drops bytes of the n-th large write."""
+
+    def __init__(self, number: int, start: int, count: int) -> None:
+        self._number, self._start, self._count = number, start, count
+        self._seen = 0
+
+    def __call__(self, data: bytes) -> bytes:
+        if len(data) < 300:
+            return data
+        number, self._seen = self._seen, self._seen + 1
+        return data[: self._start] + data[self._start + self._count :] if number == self._number else data
+
+
+# --- the sequence ------------------------------------------------------------------------------------------
+
+
+def test_an_image_is_written_and_scheduled_with_exactly_these_bytes() -> None:
+    with bench() as (modem, _, target):
+        steps = run_all(target)
+        target.schedule()
+        expected = b"AT#XDFUINIT=0,76800\r"
+        for offset in range(0, len(IMAGE), CHUNK):
+            chunk = IMAGE[offset : offset + CHUNK]
+            # A bare CR: a LF behind it would be the first byte of the image.
+            expected += f"AT#XDFUWRITE=0,{offset},{len(chunk)}\r".encode() + chunk + b"AT\r"
+        expected += b"AT#XDFUAPPLY=0\r"
+        assert bytes(modem.received) == expected
+        assert modem.sessions == [IMAGE]
+        assert modem.scheduled == [0]
+    assert [step.done_bytes for step in steps] == [0, CHUNK, 2 * CHUNK, len(IMAGE)]
+    assert {(step.attempt, step.total_bytes) for step in steps} == {(1, len(IMAGE))}
+    assert steps[-1].rate_bytes_per_s > 0
+
+
+@pytest.mark.parametrize("size", [1, 3, CHUNK - 1, CHUNK, CHUNK + 1])
+def test_images_of_every_size_around_a_chunk_arrive_whole(size: int) -> None:
+    with bench() as (modem, _, target):
+        run_all(target, IMAGE[:size])
+        assert modem.sessions == [IMAGE[:size]]
+
+
+def test_without_flow_control_a_chunk_fits_the_boards_buffers() -> None:
+    with bench(flow_control=False) as (modem, _, target):
+        run_all(target, IMAGE[:2000])
+        assert modem.sessions == [IMAGE[:2000]]
+        sizes = [int(size) for size in re.findall(rb"AT#XDFUWRITE=0,\d+,(\d+)\r", bytes(modem.received))]
+        assert max(sizes) + len(b"AT\r") <= 2 * 256
+
+
+def test_urcs_in_between_change_nothing() -> None:
+    with bench() as (modem, board, target):
+        modem.answers["AT"] = (
+            '\r\n+CEREG: 2,"084D"\r\nOK is not a result here\r\n' + OK + "#XMODEM: FAULT,0x1,0x2\r\n"
+        )
+        run_all(target)
+        assert modem.sessions == [IMAGE]
+        assert board.at.take_urcs("+CEREG")
+
+
+def test_a_stale_status_is_not_taken_for_the_new_one() -> None:
+    with bench() as (modem, board, target):
+        target.begin(ImageKind.APPLICATION, 10)
+        modem.send("#XDFU: 0,1,-1\r\n#XDATAMODE: 0\r\n")
+        board.at.flush_urcs()
+        target.write(b"0123456789")
+        assert modem.sessions == [b"0123456789"]
+
+
+def test_a_doubled_ok_is_not_taken_for_the_end_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    with bench() as (modem, _, target):
+        original = modem._xdfuwrite
+        monkeypatch.setattr(modem, "_xdfuwrite", lambda *numbers: original(*numbers) + OK)
+        run_all(target)
+        assert modem.sessions == [IMAGE]
+
+
+# --- lost bytes --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("start", "count"), [(0, 1), (100, 2), (CHUNK - 3, 3), (CHUNK, 3), (7, 4), (5, 700), (0, CHUNK)]
+)
+def test_when_bytes_are_lost_the_board_is_filled_up_and_everything_starts_again(
+    start: int, count: int
+) -> None:
+    with bench() as (modem, board, target):
+        board.link.outgoing_hook = LoseBytes(1, start, count)
+        steps = run_all(target)
+        assert len(modem.sessions) == 2
+        assert modem.sessions[-1] == IMAGE
+        assert not modem.in_data_mode
+        assert [step.attempt for step in steps if step.done_bytes == 0] == [1, 2]
+        assert "again" in str(next(step.notice for step in steps if step.attempt == 2))
+        assert target.chunk_size_bytes < CHUNK
+
+
+def test_a_chunk_is_never_sent_twice_within_a_session() -> None:
+    with bench() as (modem, board, target):
+        board.link.outgoing_hook = LoseBytes(1, 10, 5)
+        run_all(target)
+        offsets: list[int] = []
+        for command in modem.commands:
+            if command.startswith("AT#XDFUINIT"):
+                offsets.clear()
+            if match := re.match(r"AT#XDFUWRITE=0,(\d+),", command):
+                assert int(match[1]) not in offsets
+                offsets.append(int(match[1]))
+
+
+def test_when_the_ok_of_a_write_is_lost_the_board_is_led_out_of_data_mode() -> None:
+    with bench() as (modem, _, target):
+        modem.lose_ok_of_write = {1}
+        run_all(target)
+        assert len(modem.sessions) == 2
+        assert modem.sessions[-1] == IMAGE
+
+
+def test_when_the_write_command_itself_is_lost_everything_starts_again() -> None:
+    with bench() as (modem, board, target):
+        lost = iter([True])
+        board.link.outgoing_hook = lambda data: b"" if b"XDFUWRITE" in data and next(lost, False) else data
+        run_all(target)
+        assert modem.sessions[-1] == IMAGE
+
+
+def test_when_the_status_is_lost_everything_starts_again() -> None:
+    with bench() as (modem, _, target):
+        modem.lose_status = True
+        target.begin(ImageKind.APPLICATION, 10)
+        with pytest.raises(TransferRestartError) as caught:
+            target.write(b"0123456789")
+        assert (caught.value.reason, caught.value.offset, caught.value.exit_code) == ("bytes-lost", 0, 4)
+
+
+def test_when_bytes_are_lost_every_time_the_transfer_gives_up_and_the_board_is_usable() -> None:
+    with bench() as (modem, board, target):
+        board.link.outgoing_hook = lambda data: data[:-10] if len(data) > 300 and data[0] != 0xFF else data
+        with pytest.raises(LinkError) as caught:
+            run_all(target)
+        assert type(caught.value) is LinkError
+        assert (caught.value.reason, len(modem.sessions)) == ("bytes-lost", 3)
+        assert board.at.command("AT") == []
+
+
+def test_when_the_board_never_comes_out_of_data_mode_it_is_told() -> None:
+    with bench() as (modem, board, target):
+        target.begin(ImageKind.APPLICATION, 1000)
+        board.link.outgoing_hook = lambda data: b"" if b"XDFU" not in data else data
+        with pytest.raises(LinkError) as caught:
+            target.write(b"x" * 1000)
+        assert caught.value.reason == "wedged"
+        assert modem.in_data_mode
+
+
+def test_when_the_port_is_lost_the_transfer_ends_at_once() -> None:
+    with bench() as (modem, _, target):
+        steps = transfer(target, BytesSource(IMAGE, "image.bin"), ImageKind.APPLICATION, len(IMAGE))
+        next(steps)
+        next(steps)
+        modem.stop()
+        with pytest.raises(LinkError) as caught:
+            next(steps)
+        assert caught.value.reason == "link-lost"
+
+
+def test_when_the_board_takes_nothing_for_long_the_write_ends_and_everything_starts_again() -> None:
+    with bench() as (modem, board, target):
+        target.begin(ImageKind.APPLICATION, len(IMAGE))
+
+        def stall(data: bytes) -> bytes:
+            if len(data) > 300:
+                board.link.outgoing_hook = None
+                raise LinkError("the board took only 5 of 10 bytes", reason="write-timeout", offset=5)
+            return data
+
+        board.link.outgoing_hook = stall
+        with pytest.raises(TransferRestartError) as caught:
+            target.write(IMAGE[:1000])
+        assert caught.value.reason == "bytes-lost"
+        assert not modem.in_data_mode
+
+
+# --- reported failures -------------------------------------------------------------------------------------
+
+
+def test_a_reported_failure_starts_everything_again() -> None:
+    with bench() as (modem, _, target):
+        modem.failing_writes = {1}
+        run_all(target)
+        assert len(modem.sessions) == 2
+        assert modem.sessions[-1] == IMAGE
+
+
+def test_a_failure_reported_every_time_is_the_boards_refusal() -> None:
+    with bench() as (modem, _, target):
+        modem.failing_writes = set(range(100))
+        with pytest.raises(BoardRefusedError) as caught:
+            run_all(target)
+        assert (caught.value.reason, caught.value.exit_code, caught.value.offset) == ("write-failed", 6, 0)
+
+
+def test_an_image_that_does_not_fit_is_refused_as_too_large() -> None:
+    with bench() as (modem, _, target):
+        modem.slot_bytes = 50_000
+        with pytest.raises(BoardRefusedError) as caught:
+            run_all(target)
+        assert caught.value.reason == "too-large"
+
+
+def test_firmware_without_xdfu_is_not_supported() -> None:
+    with bench() as (modem, _, target):
+        modem.slot_bytes = -1
+        with pytest.raises(BoardRefusedError) as caught:
+            run_all(target)
+        assert caught.value.reason == "not-supported"
+
+
+def test_other_kinds_are_a_usage_error() -> None:
+    with bench() as (_, _, target), pytest.raises(UsageError):
+        target.begin(ImageKind.MODEM_FULL, 10)
+
+
+def test_an_incomplete_image_is_not_scheduled() -> None:
+    with bench() as (modem, _, target):
+        target.begin(ImageKind.APPLICATION, 20)
+        target.write(b"0123456789")
+        for step in (target.finish, target.schedule):
+            with pytest.raises(LinkError) as caught:
+                step()
+            assert (caught.value.reason, caught.value.offset) == ("incomplete", 10)
+        assert modem.scheduled == []
+
+
+def test_a_refused_schedule_is_the_boards_refusal() -> None:
+    with bench() as (modem, _, target):
+        modem.refuse_apply = True
+        run_all(target)
+        with pytest.raises(BoardRefusedError) as caught:
+            target.schedule()
+        assert caught.value.reason == "schedule-refused"
+
+
+def test_a_schedule_without_a_result_is_a_link_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with bench() as (modem, _, target):
+        run_all(target)
+        monkeypatch.setattr(modem, "_xdfuapply", lambda kind: OK)
+        with pytest.raises(LinkError) as caught:
+            target.schedule()
+        assert caught.value.reason == "no-answer"
+
+
+def test_a_source_that_ends_early_is_told() -> None:
+    with bench() as (_, _, target), pytest.raises(LinkError) as caught:
+        list(transfer(target, BytesSource(b"short", "image.bin"), ImageKind.APPLICATION, 10))
+    assert (caught.value.reason, caught.value.offset) == ("source-too-short", 5)
+
+
+# --- aborting ----------------------------------------------------------------------------------------------
+
+
+def finish_and_schedule(target: XdfuTarget) -> None:
+    run_all(target)
+    target.schedule()
+
+
+@pytest.mark.parametrize("progress", [run_all, finish_and_schedule])
+def test_an_aborted_application_loses_its_first_page(progress: Callable[[XdfuTarget], object]) -> None:
+    with bench() as (modem, board, target):
+        progress(target)
+        scheduled = list(modem.scheduled)
+        target.abort()
+        assert modem.sessions[-1] == b"\xff" * 4096
+        assert modem.scheduled == scheduled
+        assert board.at.command("AT") == []
+        sessions = len(modem.sessions)
+        target.abort()
+        assert len(modem.sessions) == sessions
+
+
+def test_aborting_before_the_first_byte_writes_nothing() -> None:
+    with bench() as (modem, _, target):
+        target.begin(ImageKind.APPLICATION, 10)
+        target.abort()
+        assert modem.writes == 0
+
+
+def test_an_abort_in_the_middle_of_a_chunk_leads_out_of_data_mode_first() -> None:
+    with bench() as (modem, board, target):
+        target.begin(ImageKind.APPLICATION, len(IMAGE))
+
+        def interrupt(data: bytes) -> bytes:
+            if len(data) > 300:
+                board.link.outgoing_hook = None
+                raise KeyboardInterrupt
+            return data
+
+        board.link.outgoing_hook = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            target.write(IMAGE[:CHUNK])
+        target.abort()
+        assert len(modem.sessions[0]) == CHUNK  # filled up
+        assert modem.sessions[-1] == b"\xff" * 4096
+
+
+def test_bytes_lost_while_aborting_do_not_matter() -> None:
+    with bench() as (modem, board, target):
+        run_all(target)
+        board.link.outgoing_hook = LoseBytes(0, 5, 10)
+        target.abort()
+        assert len(modem.sessions[-1]) == 4096
+
+
+def test_an_abort_that_the_board_cannot_follow_is_an_error() -> None:
+    with bench() as (modem, _, target):
+        run_all(target)
+        modem.failing_writes = set(range(100))
+        with pytest.raises(TransferRestartError):
+            target.abort()
+
+
+# --- modem deltas ------------------------------------------------------------------------------------------
+
+
+def test_a_delta_is_written_off_the_network_and_scheduled() -> None:
+    with bench() as (modem, _, target):
+        modem.online = True
+        steps = run_all(target, kind=ImageKind.MODEM_DELTA)
+        target.schedule()
+        assert not modem.online  # until the reset
+        assert modem.area == IMAGE
+        assert modem.scheduled == [1]
+        assert "erases" in str(steps[0].notice)
+
+
+def test_a_dirty_area_is_erased_first_and_that_is_told_when_it_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bridge.board.at_client._SLOW_S", 0.05)
+    notices: list[str] = []
+    erasing = threading.Event()
+    with bench() as (modem, board, _):
+        modem.area_dirty = True
+        modem.area += b"old"
+        original = modem._xdfuinit
+
+        def slow(kind: int, size: int) -> str:
+            erasing.wait(10)
+            return original(kind, size)
+
+        def notice(text: str) -> None:
+            notices.append(text)
+            erasing.set()
+
+        monkeypatch.setattr(modem, "_xdfuinit", slow)
+        run_all(XdfuTarget(board, on_notice=notice, timing=QUICK), kind=ImageKind.MODEM_DELTA)
+        assert modem.area == IMAGE
+    assert len(notices) == 1
+    assert "erasing" in notices[0]
+
+
+def test_after_a_reported_failure_a_delta_goes_on_where_the_area_is_known_to_be_right() -> None:
+    with bench() as (_, _, target):
+        target.begin(ImageKind.MODEM_DELTA, len(IMAGE))
+        target.write(IMAGE[:1000])
+        assert target.begin(ImageKind.MODEM_DELTA, len(IMAGE)) == 1000
+
+
+def test_after_lost_bytes_the_modem_is_made_to_drop_what_it_got() -> None:
+    with bench() as (modem, board, target):
+        board.link.outgoing_hook = LoseBytes(1, 100, 5)
+        modem.online = True
+        run_all(target, kind=ImageKind.MODEM_DELTA)
+        assert modem.area == IMAGE
+        assert modem.commands.count("AT#XMODEMRESET") == 1
+        assert not modem.online
+
+
+def test_what_an_earlier_run_left_in_the_area_is_poisoned_before_the_modem_is_asked_to_drop_it() -> None:
+    with bench() as (modem, _, target):
+        modem.area += IMAGE[:500]
+        run_all(target, kind=ImageKind.MODEM_DELTA)
+        assert modem.area == IMAGE
+        assert modem.sessions[0] == b"\xff" * 4096
+
+
+def test_an_area_that_does_not_get_empty_is_told() -> None:
+    with bench() as (modem, _, target):
+        modem.area += b"x"
+        modem.erasable = False
+        with pytest.raises(BoardRefusedError) as caught:
+            run_all(target, kind=ImageKind.MODEM_DELTA)
+        assert caught.value.reason == "area-not-erased"
+
+
+def test_a_delta_that_does_not_fit_is_refused_before_anything_is_changed() -> None:
+    with bench() as (modem, _, target):
+        with pytest.raises(BoardRefusedError) as caught:
+            target.begin(ImageKind.MODEM_DELTA, AREA_BYTES + 1)
+        assert caught.value.reason == "too-large"
+        assert modem.sessions == []
+
+
+def test_firmware_that_cannot_tell_about_its_area_is_trusted() -> None:
+    with bench() as (modem, _, target):
+        modem.answers["AT#XFOTA=7"] = ERROR
+        run_all(target, kind=ImageKind.MODEM_DELTA)
+        assert modem.area == IMAGE
+
+
+def test_firmware_without_deltas_is_not_supported(monkeypatch: pytest.MonkeyPatch) -> None:
+    with bench() as (modem, _, target):
+        monkeypatch.setattr(modem, "_xdfuinit", lambda kind, size: ERROR)
+        with pytest.raises(BoardRefusedError) as caught:
+            run_all(target, kind=ImageKind.MODEM_DELTA)
+        assert caught.value.reason == "not-supported"
+
+
+def test_an_unscheduled_delta_needs_no_undoing_but_the_modem_goes_back_online() -> None:
+    with bench() as (modem, _, target):
+        modem.online = True
+        run_all(target, kind=ImageKind.MODEM_DELTA)
+        target.abort()
+        assert modem.online
+        assert modem.area == IMAGE
+
+
+def test_a_scheduled_delta_is_poisoned() -> None:
+    with bench() as (modem, _, target):
+        run_all(target, kind=ImageKind.MODEM_DELTA)
+        target.schedule()
+        target.abort()
+        assert modem.area == IMAGE + b"\xff" * 4096
+
+
+def test_a_scheduled_delta_in_an_area_that_can_be_erased_is_erased() -> None:
+    with bench() as (modem, _, target):
+        run_all(target, kind=ImageKind.MODEM_DELTA)
+        target.schedule()
+        modem.area_dirty = True
+        target.abort()
+        assert modem.area == b""
+
+
+@pytest.mark.parametrize("why", ["write fails", "nobody knows"])
+def test_a_scheduled_delta_that_cannot_be_undone_is_told(why: str) -> None:
+    with bench() as (modem, _, target):
+        run_all(target, kind=ImageKind.MODEM_DELTA)
+        target.schedule()
+        if why == "write fails":
+            modem.failing_writes = set(range(100))
+        else:
+            modem.answers["AT#XFOTA=7"] = modem.answers["AT#XFOTA=9"] = ERROR
+        with pytest.raises(BoardRefusedError) as caught:
+            target.abort()
+        assert caught.value.reason == "not-invalidated"
+
+
+# --- small things ------------------------------------------------------------------------------------------
+
+
+def test_chunks_shrink_to_what_is_safe_without_flow_control_and_not_below() -> None:
+    with bench() as (_, _, target):
+        sizes = []
+        for _ in range(6):
+            target._shrink()
+            sizes.append(target.chunk_size_bytes)
+        assert sizes == [8192, 2048, 512, 508, 508, 508]
+
+
+def test_the_target_is_one_by_the_protocol() -> None:
+    with bench() as (_, _, target):
+        as_protocol: DfuTarget = target
+        assert as_protocol.route == "xdfu"
+        assert as_protocol.chunk_size_bytes == CHUNK_WITH_FLOW_CONTROL_BYTES
