@@ -1,0 +1,145 @@
+"""MCUboot's image trailer in a slot: the few bytes at its end that say what to do at the next boot, and how far a swap got.
+
+Layout for a largest write alignment of 8 and a write size of 4, as on nRF91. Sources: MCUboot ``docs/design.md``,
+``boot/bootutil/src/bootutil_public.c``, ``bootutil_misc.c`` and ``swap_misc.c``.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Final
+
+from bridge.image.mcuboot import BOOT_MAGIC
+from bridge.virtual.flash import ERASED, PAGE_BYTES, WORD_BYTES, Flash
+from bridge.virtual.layout import Slot
+
+MAX_IMAGE_PAGES: Final = 128
+"""``BOOT_MAX_IMG_SECTORS``."""
+STATUS_ENTRIES: Final = MAX_IMAGE_PAGES * 3
+"""One entry a page for the move, two for the swap."""
+STATUS_BYTES: Final = STATUS_ENTRIES * WORD_BYTES
+
+_CELL: Final = 8
+_MAGIC_BYTES: Final = len(BOOT_MAGIC)
+_IMAGE_OK: Final = _MAGIC_BYTES + _CELL
+_COPY_DONE: Final = _IMAGE_OK + _CELL
+_SWAP_INFO: Final = _COPY_DONE + _CELL
+_SWAP_SIZE: Final = _SWAP_INFO + _CELL
+TRAILER_BYTES: Final = _SWAP_SIZE + STATUS_BYTES
+_FLAG_SET: Final = 0x01
+
+
+class SwapType(IntEnum):
+    """What MCUboot does, or did, at a boot; the first four as in flash."""
+
+    NONE = 1
+    TEST = 2
+    PERM = 3
+    REVERT = 4
+    FAIL = 5
+
+
+class Magic(Enum):
+    """State of a trailer's magic number."""
+
+    GOOD = "good"
+    UNSET = "unset"
+    BAD = "bad"
+
+
+class Flag(Enum):
+    """State of a one-byte flag."""
+
+    SET = "set"
+    UNSET = "unset"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class SwapState:
+    """The trailer's fields that decide about the next boot."""
+
+    magic: Magic
+    image_ok: Flag
+    copy_done: Flag
+    swap_type: SwapType
+
+
+class Trailer:
+    """The trailer of one slot.
+
+    Args:
+        flash: The flash.
+        slot: The slot.
+    """
+
+    def __init__(self, flash: Flash, slot: Slot) -> None:
+        self._flash = flash
+        self._slot = slot
+
+    @property
+    def first_page(self) -> int:
+        """Address of the first page that holds part of the trailer; an image must end before it."""
+        first = self._slot.end - TRAILER_BYTES
+        return first - first % PAGE_BYTES
+
+    def state(self) -> SwapState:
+        """Read the fields."""
+        magic = self._at(_MAGIC_BYTES, _MAGIC_BYTES)
+        unset = bytes([ERASED]) * _MAGIC_BYTES
+        swap_type = self._at(_SWAP_INFO, 1)[0] & 0x0F
+        known = SwapType.NONE <= swap_type <= SwapType.REVERT
+        return SwapState(
+            Magic.GOOD if magic == BOOT_MAGIC else Magic.UNSET if magic == unset else Magic.BAD,
+            self._flag(_IMAGE_OK),
+            self._flag(_COPY_DONE),
+            SwapType(swap_type) if known else SwapType.NONE,
+        )
+
+    def swap_size_bytes(self) -> int:
+        """How much a running swap exchanges."""
+        return int.from_bytes(self._at(_SWAP_SIZE, 4), "little")
+
+    def status_entries_done(self) -> int:
+        """Number of the last swap status entry that is written, 0 if none is."""
+        status = self._at(TRAILER_BYTES, STATUS_BYTES)[::WORD_BYTES]
+        return len(status.rstrip(bytes([ERASED])))
+
+    def write_status(self, entry: int, value: int) -> None:
+        """Write swap status entry number ``entry``, from 0."""
+        self._write(TRAILER_BYTES - entry * WORD_BYTES, bytes([value]))
+
+    def write_magic(self) -> None:
+        """Make the trailer count."""
+        self._write(_MAGIC_BYTES, BOOT_MAGIC)
+
+    def write_image_ok(self) -> None:
+        """Mark the image as confirmed."""
+        self._write(_IMAGE_OK, bytes([_FLAG_SET]))
+
+    def write_copy_done(self) -> None:
+        """Mark the swap as finished."""
+        self._write(_COPY_DONE, bytes([_FLAG_SET]))
+
+    def write_swap_info(self, swap_type: SwapType) -> None:
+        """Note what kind of swap it is (of image 0)."""
+        self._write(_SWAP_INFO, bytes([swap_type]))
+
+    def write_swap_size(self, size_bytes: int) -> None:
+        """Note how much a swap exchanges."""
+        self._write(_SWAP_SIZE, size_bytes.to_bytes(4, "little"))
+
+    def erase(self) -> None:
+        """Erase every page that holds part of the trailer, the last one first."""
+        for page in range(self._slot.end - PAGE_BYTES, self.first_page - 1, -PAGE_BYTES):
+            self._flash.erase(page)
+
+    def _at(self, before_end: int, size_bytes: int) -> bytes:
+        return self._flash.read(self._slot.end - before_end, size_bytes)
+
+    def _flag(self, before_end: int) -> Flag:
+        value = self._at(before_end, 1)[0]
+        return {ERASED: Flag.UNSET, _FLAG_SET: Flag.SET}.get(value, Flag.BAD)
+
+    def _write(self, before_end: int, data: bytes) -> None:
+        padded = data + bytes([ERASED]) * (-len(data) % WORD_BYTES)
+        self._flash.write(self._slot.end - before_end, padded)

@@ -1,0 +1,1 @@
+"""Flash, trailers and MCUboot of the virtual board."""
