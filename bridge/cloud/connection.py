@@ -272,7 +272,7 @@ class Connection:
         if failure is None or self._client is None:
             return
         _log.error("%s", failure.message)
-        self._client.give_up()
+        self._client.stop()
         with self._changed:
             self._failure = failure
         for listener in self._notified_listeners():

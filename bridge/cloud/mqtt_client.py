@@ -30,7 +30,7 @@ _QOS: Final = 1
 
 
 class MqttEvents(Protocol):
-    """What happens; called on the network thread, must not block, may call :meth:`MqttClient.give_up`."""
+    """What happens; called on the network thread, must not block, may call :meth:`MqttClient.stop`."""
 
     def accepted(self) -> None:
         """The broker let us in."""
@@ -119,13 +119,7 @@ class MqttClient:
         self._paho.loop_start()
 
     def stop(self) -> None:
-        """Disconnect and wait for the network thread to end; what is unconfirmed may be lost."""
-        self._stopping = True
-        self._paho.disconnect()
-        self._paho.loop_stop()
-
-    def give_up(self) -> None:
-        """Try no more; for use in an event."""
+        """Disconnect and try no more; waits for the network thread to end, unless called on it."""
         # disconnect() alone is not enough: after a lost connection the library overwrites the state it sets.
         self._stopping = True
         self._paho.disconnect()

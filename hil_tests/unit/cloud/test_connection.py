@@ -1,6 +1,7 @@
 """The connection against brokers that refuse, hang up, or answer too late."""
 
 import queue
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -111,6 +112,9 @@ def test_given_a_broker_that_hangs_up_before_the_connack_when_connecting_then_it
 ) -> None:
     with EvilBroker(certificates.server_context(), hang_up) as broker, connect(broker.port) as connection:
         error = failure(connection)
+        for thread in threading.enumerate():
+            if thread.name.startswith("paho-mqtt"):
+                thread.join(LONG_S)
 
     assert error.reason == "connection-refused-by-broker"
     assert "client certificate" in (error.hint or "")
