@@ -1,11 +1,11 @@
-"""MCUboot's image trailer in a slot: the few bytes at its end that say what to do at the next boot, and how far a swap got.
+"""MCUboot's image trailer: the few bytes at a slot's end that say what to do at the next boot, and how far a swap got.
 
-Layout for a largest write alignment of 8 and a write size of 4, as on nRF91. Sources: MCUboot ``docs/design.md``,
-``boot/bootutil/src/bootutil_public.c``, ``bootutil_misc.c`` and ``swap_misc.c``.
+Laid out for a largest write alignment of 8 and a write size of 4, as on nRF91. Sources: MCUboot
+``docs/design.md``, ``boot/bootutil/src/bootutil_public.c``, ``bootutil_area.c`` and ``swap_misc.c``.
 """
 
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import IntEnum
 from typing import Final
 
 from bridge.image.mcuboot import BOOT_MAGIC
@@ -13,23 +13,23 @@ from bridge.virtual.flash import ERASED, PAGE_BYTES, WORD_BYTES, Flash
 from bridge.virtual.layout import Slot
 
 MAX_IMAGE_PAGES: Final = 128
-"""``BOOT_MAX_IMG_SECTORS``."""
+"""``BOOT_MAX_IMG_SECTORS``, the default of MCUboot's Kconfig and of imgtool."""
 STATUS_ENTRIES: Final = MAX_IMAGE_PAGES * 3
 """One entry a page for the move, two for the swap."""
-STATUS_BYTES: Final = STATUS_ENTRIES * WORD_BYTES
 
+_STATUS_BYTES: Final = STATUS_ENTRIES * WORD_BYTES
 _CELL: Final = 8
 _MAGIC_BYTES: Final = len(BOOT_MAGIC)
 _IMAGE_OK: Final = _MAGIC_BYTES + _CELL
 _COPY_DONE: Final = _IMAGE_OK + _CELL
 _SWAP_INFO: Final = _COPY_DONE + _CELL
 _SWAP_SIZE: Final = _SWAP_INFO + _CELL
-TRAILER_BYTES: Final = _SWAP_SIZE + STATUS_BYTES
+TRAILER_BYTES: Final = _SWAP_SIZE + _STATUS_BYTES
 _FLAG_SET: Final = 0x01
 
 
 class SwapType(IntEnum):
-    """What MCUboot does, or did, at a boot; the first four as in flash."""
+    """What MCUboot does at a boot; the numbers are those in flash (low nibble of ``swap_info``)."""
 
     NONE = 1
     TEST = 2
@@ -38,30 +38,44 @@ class SwapType(IntEnum):
     FAIL = 5
 
 
-class Magic(Enum):
+class Magic(IntEnum):
     """State of a trailer's magic number."""
 
-    GOOD = "good"
-    UNSET = "unset"
-    BAD = "bad"
+    GOOD = 1
+    BAD = 2
+    UNSET = 3
 
 
-class Flag(Enum):
-    """State of a one-byte flag."""
+class Flag(IntEnum):
+    """State of a one-byte flag, with the numbers that MCUboot prints."""
 
-    SET = "set"
-    UNSET = "unset"
-    BAD = "bad"
+    SET = 1
+    BAD = 2
+    UNSET = 3
 
 
 @dataclass(frozen=True)
 class SwapState:
-    """The trailer's fields that decide about the next boot."""
+    """The trailer's fields that decide about the next boot.
+
+    Attributes:
+        magic: Whether the trailer counts at all.
+        image_ok: Confirmed (in the primary slot), or to be installed for good (in the secondary).
+        copy_done: The swap that the trailer belongs to is finished.
+        swap_type: What kind of swap it was; NONE when that is not in flash.
+    """
 
     magic: Magic
     image_ok: Flag
     copy_done: Flag
     swap_type: SwapType
+
+    def __str__(self) -> str:
+        """As MCUboot prints it."""
+        return (
+            f"magic={self.magic.name.lower()}, swap_type={self.swap_type:#x}, copy_done={self.copy_done:#x},"
+            f" image_ok={self.image_ok:#x}"
+        )
 
 
 class Trailer:
@@ -84,12 +98,10 @@ class Trailer:
 
     def state(self) -> SwapState:
         """Read the fields."""
-        magic = self._at(_MAGIC_BYTES, _MAGIC_BYTES)
-        unset = bytes([ERASED]) * _MAGIC_BYTES
         swap_type = self._at(_SWAP_INFO, 1)[0] & 0x0F
         known = SwapType.NONE <= swap_type <= SwapType.REVERT
         return SwapState(
-            Magic.GOOD if magic == BOOT_MAGIC else Magic.UNSET if magic == unset else Magic.BAD,
+            self._magic(),
             self._flag(_IMAGE_OK),
             self._flag(_COPY_DONE),
             SwapType(swap_type) if known else SwapType.NONE,
@@ -100,12 +112,12 @@ class Trailer:
         return int.from_bytes(self._at(_SWAP_SIZE, 4), "little")
 
     def status_entries_done(self) -> int:
-        """Number of the last swap status entry that is written, 0 if none is."""
-        status = self._at(TRAILER_BYTES, STATUS_BYTES)[::WORD_BYTES]
+        """Number of the last swap status entry that is written, counted from 1; 0 if none is."""
+        status = self._at(TRAILER_BYTES, _STATUS_BYTES)[::WORD_BYTES]
         return len(status.rstrip(bytes([ERASED])))
 
     def write_status(self, entry: int, value: int) -> None:
-        """Write swap status entry number ``entry``, from 0."""
+        """Write swap status entry number ``entry``, counted from 0."""
         self._write(TRAILER_BYTES - entry * WORD_BYTES, bytes([value]))
 
     def write_magic(self) -> None:
@@ -135,6 +147,12 @@ class Trailer:
 
     def _at(self, before_end: int, size_bytes: int) -> bytes:
         return self._flash.read(self._slot.end - before_end, size_bytes)
+
+    def _magic(self) -> Magic:
+        magic = self._at(_MAGIC_BYTES, _MAGIC_BYTES)
+        if magic == bytes([ERASED]) * _MAGIC_BYTES:
+            return Magic.UNSET
+        return Magic.GOOD if magic == BOOT_MAGIC else Magic.BAD
 
     def _flag(self, before_end: int) -> Flag:
         value = self._at(before_end, 1)[0]

@@ -2,16 +2,18 @@
 
 import pytest
 
-from bridge.virtual.flash import PAGE_BYTES
+from bridge.virtual.flash import PAGE_BYTES, PAGE_ERASE_NS
+from bridge.virtual.layout import Layout, Slot
 from bridge.virtual.mcuboot import (
     SwapType,
     boot,
+    is_img_confirmed,
     request_upgrade,
     running_version,
     swap_type,
     write_img_confirmed,
 )
-from bridge.virtual.trailer import Flag, Magic, Trailer
+from bridge.virtual.trailer import Magic, Trailer
 from hil_tests.unit.virtual_mcuboot.signing import SMALL, board_flash, public_pem, sign, stage
 
 OLD, NEW = sign("1.0.0"), sign("2.0.0", 9000)
@@ -90,25 +92,123 @@ def flip_signature(image: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("bad", "reason"),
     [
-        pytest.param(flip_payload(NEW), id="payload"),
-        pytest.param(flip_signature(NEW), id="signature"),
-        pytest.param(sign("2.0.0", key=1), id="other key"),
-        pytest.param(NEW[:5000], id="truncated"),
-        pytest.param(b"\xff" * 100, id="blank"),
-        pytest.param(sign("2.0.0", 0x4000 - 0x200, slot=0x6000), id="into the trailer's page"),
+        pytest.param(flip_payload(NEW), "digest-mismatch", id="payload"),
+        pytest.param(flip_signature(NEW), "bad-signature", id="signature"),
+        pytest.param(sign("2.0.0", key=1), "wrong-key", id="other key"),
+        pytest.param(NEW[:5000], "bad-tlv", id="truncated"),
+        pytest.param(sign("2.0.0", 0x4000 - 0x200, slot=0x6000), "truncated", id="into the trailer's page"),
+        pytest.param(b"<html><head><title>404 Not Found</title></head></html>", "not-an-image", id="no image"),
     ],
 )
-def test_an_invalid_update_is_refused_in_silence_and_the_old_image_is_safe(bad: bytes) -> None:
+def test_an_invalid_update_is_refused_in_silence_and_the_old_image_is_safe(bad: bytes, reason: str) -> None:
     flash = board_flash(OLD)
     stage(flash, bad)
     request_upgrade(flash, SMALL, permanent=False)
     outcome = boot(flash, SMALL, KEYS)
-    assert (outcome.bootable, outcome.version, outcome.swap_type) == (True, "1.0.0", SwapType.FAIL)
-    assert Trailer(flash, SMALL.primary).state().image_ok is Flag.SET
+    assert (outcome.bootable, outcome.version, outcome.swap_type) == (True, "1.0.0", SwapType.NONE)
+    assert outcome.refused == reason
     assert swap_type(flash, SMALL) is SwapType.NONE
-    assert flash.is_erased(SMALL.secondary.address, 32)
+    assert flash.is_erased(SMALL.secondary.address, SMALL.secondary.size)
+    assert flash.is_erased(SMALL.primary.end - PAGE_BYTES, PAGE_BYTES)
+    assert boot(flash, SMALL, KEYS).refused is None
+
+
+def test_a_refused_update_takes_as_long_as_erasing_the_whole_slot() -> None:
+    flash = board_flash(OLD)
+    stage(flash, flip_payload(NEW))
+    request_upgrade(flash, SMALL, permanent=False)
+    before_ns = flash.busy_ns
+    boot(flash, SMALL, KEYS)
+    assert flash.busy_ns - before_ns == SMALL.secondary.size // PAGE_BYTES * PAGE_ERASE_NS
+
+
+def test_a_request_without_an_image_is_taken_back_by_erasing_the_trailer_alone() -> None:
+    flash = board_flash(OLD)
+    request_upgrade(flash, SMALL, permanent=False)
+    pages = flash.erased_pages
+    outcome = boot(flash, SMALL, KEYS)
+    assert (outcome.version, outcome.refused) == ("1.0.0", "no-image")
+    assert flash.erased_pages - pages == 1
+    assert swap_type(flash, SMALL) is SwapType.NONE
+
+
+def test_nothing_is_installed_on_a_board_without_an_application() -> None:
+    flash = board_flash(b"")
+    stage(flash, NEW)
+    request_upgrade(flash, SMALL, permanent=True)
+    assert not boot(flash, SMALL, KEYS).bootable
+    assert swap_type(flash, SMALL) is SwapType.PERM
+
+
+def test_a_corrupt_application_with_a_header_is_replaced_by_an_update() -> None:
+    flash = board_flash(flip_payload(OLD))
+    stage(flash, NEW)
+    request_upgrade(flash, SMALL, permanent=True)
+    assert boot(flash, SMALL, KEYS).version == "2.0.0"
+
+
+def test_an_application_whose_size_cannot_be_read_stops_the_bootloader() -> None:
+    flash = board_flash(OLD[:12] + b"\xff\xff\xff\x7f" + OLD[16:])
+    stage(flash, NEW)
+    request_upgrade(flash, SMALL, permanent=True)
+    outcome = boot(flash, SMALL, KEYS)
+    assert not outcome.bootable
+    assert any("assertion" in line for line in outcome.log)
+
+
+def test_a_trial_whose_old_image_is_gone_is_not_reverted_and_stays_for_good() -> None:
+    flash = board_flash(OLD)
+    stage(flash, NEW)
+    request_upgrade(flash, SMALL, permanent=False)
+    boot(flash, SMALL, KEYS)
+    flash.erase(SMALL.secondary.address, SMALL.secondary.size)
+    assert boot(flash, SMALL, KEYS).version == "2.0.0"
+    assert swap_type(flash, SMALL) is SwapType.NONE
+    assert is_img_confirmed(flash, SMALL)
+
+
+def test_a_trial_whose_old_image_is_corrupt_is_not_reverted() -> None:
+    flash = board_flash(OLD)
+    stage(flash, NEW)
+    request_upgrade(flash, SMALL, permanent=False)
+    boot(flash, SMALL, KEYS)
+    flash.write(SMALL.secondary.address + 0x400, bytes(16))
+    outcome = boot(flash, SMALL, KEYS)
+    assert (outcome.version, outcome.swap_type, outcome.refused) == (
+        "2.0.0",
+        SwapType.NONE,
+        "digest-mismatch",
+    )
+
+
+def test_images_that_leave_no_page_to_move_into_are_not_swapped() -> None:
+    # Equal slots, as on Thingy:91: an image that fits both may still be a page too large for the move.
+    equal = Layout("equal", 0x10000, Slot(0, 0x5000), Slot(0x5000, 0x5000))
+    large = sign("2.0.0", 0x4000 - 0x400)
+    flash = board_flash(OLD, equal)
+    stage(flash, large, equal)
+    request_upgrade(flash, equal, permanent=False)
+    outcome = boot(flash, equal, KEYS)
+    assert (outcome.version, outcome.swap_type, outcome.refused) == ("1.0.0", SwapType.NONE, "no-room")
+
+
+def test_slots_of_unfit_sizes_are_never_swapped() -> None:
+    odd = Layout("odd", 0x10000, Slot(0, 0x5000), Slot(0x5000, 0x6000))
+    flash = board_flash(OLD, odd)
+    stage(flash, NEW, odd)
+    request_upgrade(flash, odd, permanent=False)
+    assert boot(flash, odd, KEYS).version == "1.0.0"
+
+
+def test_the_largest_image_that_fits_is_swapped() -> None:
+    largest = sign("2.0.0", 0x4000 - 0x200 - 152)
+    assert 0x4000 - 0x10 < len(largest) <= 0x4000
+    flash = board_flash(OLD)
+    stage(flash, largest)
+    request_upgrade(flash, SMALL, permanent=False)
+    assert boot(flash, SMALL, KEYS).version == "2.0.0"
 
 
 @pytest.mark.parametrize(("prevention", "runs"), [(True, "1.0.0"), (False, "0.9.9")])
