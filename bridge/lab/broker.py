@@ -144,7 +144,14 @@ class Broker:
         loop = self._loop
         if loop is None:
             raise CloudError("the broker is not running", reason="broker-stopped")
-        loop.call_soon_threadsafe(lambda: result.set_result(action()))
+
+        def settle() -> None:
+            try:
+                result.set_result(action())
+            except BaseException as error:  # noqa: BLE001 - it belongs to the caller's thread
+                result.set_exception(error)
+
+        loop.call_soon_threadsafe(settle)
         return result.result()
 
     def _run(self, listener: socket.socket, started: threading.Event) -> None:

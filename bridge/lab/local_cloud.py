@@ -1,0 +1,216 @@
+"""The local cloud in one object: throw-away CA, MQTT broker, Jobs service, HTTPS, started and stopped together.
+
+Certificates can live in a state directory and so survive; jobs live in memory and do not.
+"""
+
+import logging
+import ssl
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, Self, get_args
+
+from bridge.errors import UsageError
+from bridge.lab.broker import Broker
+from bridge.lab.broker_faults import BrokerFaults
+from bridge.lab.https_server import HttpsServer
+from bridge.lab.image_server import ImageServer
+from bridge.lab.jobs_mqtt_front import SERVICE_NAME, MqttClientFront, ServiceLogin
+from bridge.lab.jobs_service import BrokerFront, Front, JobsService
+from bridge.lab.jobs_state import Clock
+from bridge.lab.jobs_store import JobsStore
+from bridge.lab.mosquitto import Mosquitto, ServerFiles
+from bridge.lab.pki import LabPki
+from bridge.lab.rest import jobs_routes
+from bridge.lab.rest_values import thing_arn
+
+_log = logging.getLogger(__name__)
+
+BrokerKind = Literal["builtin", "mosquitto"]
+
+NOT_EMULATED: Final = (
+    "IAM and AWS policies: a certificate's common name is its thing; HTTP signatures are not verified",
+    "thing groups, continuous jobs, rollout rates, abort criteria, schedules, job templates",
+    "shadows, rules, fleet provisioning, MQTT 5, MQTT over WebSocket, QoS 2 (AWS refuses that too)",
+    "throttling, and replaying a stored session at 10 messages a second",
+    "jobs that outlive this process: they are in memory; certificates survive in a state directory",
+)
+"""What a person used to AWS IoT Core must not expect here."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a thing needs to connect."""
+
+    thing_name: str
+    ca_file: Path
+    cert_file: Path
+    key_file: Path
+
+
+class LocalCloud:
+    """AWS IoT Core's jobs on one machine, as a context manager.
+
+    Args:
+        state_dir: Where CA and certificates live; without it a temporary directory, removed at the end.
+        host: Address to listen on; anything but loopback lets others in.
+        mqtt_port: Port of the broker; 0 picks a free one.
+        https_port: Port of images and the AWS-like API; 0 picks a free one.
+        broker: ``builtin`` keeps AWS's rules best; ``mosquitto`` runs the installed program.
+        clock: Epoch seconds for the Jobs service.
+
+    Attributes:
+        jobs: The Jobs store: ``create_job``, ``describe_execution``, ``cancel_job`` and more.
+        images: The image server, with ``faults`` to switch on and ``requests`` to count.
+
+    Raises:
+        UsageError: There is no such broker.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path | None = None,
+        *,
+        host: str = "127.0.0.1",
+        mqtt_port: int = 0,
+        https_port: int = 0,
+        broker: BrokerKind = "builtin",
+        clock: Clock = time.time,
+    ) -> None:
+        if broker not in get_args(BrokerKind):
+            raise UsageError(
+                f"there is no broker {broker!r}; choose builtin or mosquitto", reason="unknown-broker"
+            )
+        self._state_dir = state_dir
+        self._host = host
+        self._mqtt_port = mqtt_port
+        self._https_port = https_port
+        self._broker_kind = broker
+        self._clock = clock
+        self._stack = ExitStack()
+        self._broker: Broker | None = None
+        self.images = ImageServer(lambda: self.https_url)
+        self.jobs = JobsStore(clock=clock, presigner=self._presign)
+
+    def __enter__(self) -> Self:
+        """Start everything.
+
+        Raises:
+            CloudError: A port is in use, or mosquitto is missing or refuses to start.
+            UsageError: The state directory cannot be used.
+        """
+        with ExitStack() as stack:
+            self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def add_thing(self, name: str) -> Credentials:
+        """Register a thing and issue its certificate (or find it in the state directory).
+
+        Raises:
+            UsageError: The name is no thing name.
+        """
+        cert_file, key_file = self._pki.issue_client(name)
+        self.jobs.add_thing(name)
+        return Credentials(name, self.ca_file, cert_file, key_file)
+
+    def publish_image(self, path: Path) -> str:
+        """Serve a copy of a file and give its HTTPS URL.
+
+        Raises:
+            UsageError: The file cannot be read.
+        """
+        return self.images.publish(path)
+
+    @property
+    def ca_file(self) -> Path:
+        """The CA's certificate (PEM), for MQTT and for HTTPS."""
+        return self._pki.ca_file
+
+    @property
+    def mqtt_endpoint(self) -> tuple[str, int]:
+        """Host and port for devices."""
+        return self._host, self._mqtt_port
+
+    @property
+    def https_url(self) -> str:
+        """Base URL of the AWS-like API, for boto3's ``endpoint_url``."""
+        return f"https://{self._host}:{self._https_port}"
+
+    @property
+    def not_emulated(self) -> tuple[str, ...]:
+        """What a person used to AWS IoT Core must not expect here."""
+        return NOT_EMULATED
+
+    def thing_arn(self, name: str) -> str:
+        """ARN of a thing, for CreateJob's ``targets``."""
+        return thing_arn(name)
+
+    @property
+    def broker_faults(self) -> BrokerFaults:
+        """Faults of the built-in broker.
+
+        Raises:
+            UsageError: The broker is mosquitto, which has none.
+        """
+        return self.broker.faults
+
+    @property
+    def broker(self) -> Broker:
+        """The built-in broker, to cut clients or to wait for them.
+
+        Raises:
+            UsageError: The broker is mosquitto.
+        """
+        if self._broker is None:
+            raise UsageError("only a running built-in broker can be reached into", reason="no-builtin-broker")
+        return self._broker
+
+    def _start(self, stack: ExitStack) -> None:
+        stack.callback(self.images.close)
+        directory = self._state_dir
+        if directory is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nrf91-bridge-cloud-")))
+        self._pki = LabPki(directory)
+        cert_file, key_file = self._pki.issue_server(self._host)
+        if self._broker_kind == "builtin":
+            front = self._start_builtin(stack, cert_file, key_file)
+        else:
+            front = self._start_mosquitto(stack, directory / "mosquitto", cert_file, key_file)
+        stack.enter_context(JobsService(self.jobs, front, clock=self._clock))
+        routes = jobs_routes(self.jobs, mqtt_endpoint=self._endpoint_text, clock=self._clock)
+        server = HttpsServer(
+            [*self.images.routes, *routes],
+            cert_file=cert_file,
+            key_file=key_file,
+            host=self._host,
+            port=self._https_port,
+        )
+        self._https_port = stack.enter_context(server).port
+        _log.info("local cloud: MQTT on %s, HTTPS on %s", self._endpoint_text(), self.https_url)
+
+    def _start_builtin(self, stack: ExitStack, cert_file: Path, key_file: Path) -> Front:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(cert_file, key_file)
+        tls.load_verify_locations(self.ca_file)
+        broker = stack.enter_context(Broker(tls, host=self._host, port=self._mqtt_port))
+        self._broker, self._mqtt_port = broker, broker.port
+        return BrokerFront(broker)
+
+    def _start_mosquitto(self, stack: ExitStack, directory: Path, cert_file: Path, key_file: Path) -> Front:
+        files = ServerFiles(self.ca_file, cert_file, key_file)
+        broker = Mosquitto(directory, files, service_name=SERVICE_NAME, host=self._host, port=self._mqtt_port)
+        self._mqtt_port = stack.enter_context(broker).port
+        service_files = self._pki.issue_client(SERVICE_NAME)
+        return MqttClientFront(ServiceLogin(self._host, self._mqtt_port, self.ca_file, *service_files))
+
+    def _endpoint_text(self) -> str:
+        return f"{self._host}:{self._mqtt_port}"
+
+    def _presign(self, url: str, expires_in_s: int) -> str:
+        return self.images.presigned_url(url.rsplit("/", 1)[-1], expires_in_s)
