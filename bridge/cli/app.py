@@ -31,9 +31,12 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="More log output; twice for debug.")] = 0,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="More log output; twice for debug.")
+    ] = 0,
     version: Annotated[  # noqa: ARG001 - read by its callback
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
     levels = [logging.WARNING, logging.INFO, logging.DEBUG]
@@ -59,7 +62,7 @@ def run() -> int:
     except (KeyboardInterrupt, click.Abort):
         report_error(InterruptedUpdateError("stopped by the user"))
         return InterruptedUpdateError.exit_code
-    except Exception:
+    except Exception:  # noqa: BLE001 - the last line of defence: a bug gets its traceback and its exit code
         console.print_exception(show_locals=False)
         console.print("error: this is a bug in nrf91-bridge; please report the lines above", style="red")
         return BridgeError.exit_code

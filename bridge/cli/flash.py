@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
 
 
 def flash(
-    file: Annotated[Path, typer.Argument(help="Signed application image, dfu_application.zip or modem delta.")],
+    file: Annotated[
+        Path, typer.Argument(help="Signed application image, dfu_application.zip or modem delta.")
+    ],
     port: PortOption = None,
     serial_number: SerialNumberOption = None,
     baud: BaudOption = 115_200,
@@ -45,7 +47,9 @@ def flash(
     allow_same_version: SameVersionOption = False,
     allow_downgrade: DowngradeOption = False,
     slot_size: SlotSizeOption = None,
-    check_only: Annotated[bool, typer.Option("--dry-run", help="All checks, board included, but no write.")] = False,
+    check_only: Annotated[
+        bool, typer.Option("--dry-run", help="All checks, board included, but no write.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Write an image into the board, reboot, and prove that the board runs it and confirmed it."""
@@ -67,7 +71,9 @@ def flash(
         raise update.error
 
 
-def make_policy(key: Path | None, allow_same_version: bool, allow_downgrade: bool, slot_size: int | None) -> "Policy":
+def make_policy(
+    key: Path | None, allow_same_version: bool, allow_downgrade: bool, slot_size: int | None
+) -> "Policy":
     """Build the policy that the common options describe."""
     from bridge.fota.policy import FLASH_SIZE_BYTES, Policy  # noqa: PLC0415
 

@@ -17,10 +17,15 @@ PortOption = Annotated[
 SerialNumberOption = Annotated[
     str | None,
     typer.Option(
-        "--serial-number", "-s", envvar="NRF91_BRIDGE_SERIAL_NUMBER", help="Find the board by its USB serial number."
+        "--serial-number",
+        "-s",
+        envvar="NRF91_BRIDGE_SERIAL_NUMBER",
+        help="Find the board by its USB serial number.",
     ),
 ]
-BaudOption = Annotated[int, typer.Option("--baud", envvar="NRF91_BRIDGE_BAUD", help="Line speed that the board uses.")]
+BaudOption = Annotated[
+    int, typer.Option("--baud", envvar="NRF91_BRIDGE_BAUD", help="Line speed that the board uses.")
+]
 TransferBaudOption = Annotated[
     int,
     typer.Option(
@@ -34,7 +39,9 @@ FlowControlOption = Annotated[
 ]
 TimeoutOption = Annotated[
     float,
-    typer.Option("--timeout", envvar="NRF91_BRIDGE_TIMEOUT", help="Seconds to wait for the board to answer at all."),
+    typer.Option(
+        "--timeout", envvar="NRF91_BRIDGE_TIMEOUT", help="Seconds to wait for the board to answer at all."
+    ),
 ]
 KeyOption = Annotated[
     Path | None,

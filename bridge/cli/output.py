@@ -56,4 +56,6 @@ def report_error(error: BridgeError) -> None:
         where.append(f"at offset {error.offset}")
     place = f" ({', '.join(where)})" if where else ""
     hint = f" {error.hint}" if error.hint else ""
-    console.print(f"error: {error.message}{place}.{hint} [{error.reason}]", style="red", markup=False, soft_wrap=True)
+    console.print(
+        f"error: {error.message}{place}.{hint} [{error.reason}]", style="red", markup=False, soft_wrap=True
+    )

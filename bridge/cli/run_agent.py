@@ -3,8 +3,7 @@
 import signal
 import threading
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -18,7 +17,6 @@ from bridge.cli.options import (
     DowngradeOption,
     FlowControlOption,
     JsonOption,
-    KeyOption,
     PortOption,
     SameVersionOption,
     SerialNumberOption,
@@ -33,6 +31,7 @@ from bridge.errors import InterruptedUpdateError, UsageError
 if TYPE_CHECKING:
     from bridge.cloud import JobExecution
     from bridge.fota import UpdateEvent
+    from bridge.fota.agent import Agent, JobResult
 
 
 def register(app: typer.Typer) -> None:
@@ -65,32 +64,43 @@ def _load_config(context: typer.Context, file: Path | None) -> Path | None:
     return file
 
 
-def run_agent(  # noqa: PLR0917 - one parameter per option
+def run_agent(
     context: typer.Context,
-    thing: Annotated[str | None, typer.Option(envvar="NRF91_BRIDGE_THING", help="Thing whose jobs to work.")] = None,
+    thing: Annotated[
+        str | None, typer.Option(envvar="NRF91_BRIDGE_THING", help="Thing whose jobs to work.")
+    ] = None,
     endpoint: Annotated[
         str | None,
-        typer.Option(envvar="NRF91_BRIDGE_ENDPOINT", help="Broker: HOST or HOST:PORT (8883, or 443 with ALPN)."),
+        typer.Option(
+            envvar="NRF91_BRIDGE_ENDPOINT", help="Broker: HOST or HOST:PORT (8883, or 443 with ALPN)."
+        ),
     ] = None,
-    cert: Annotated[Path | None, typer.Option(envvar="NRF91_BRIDGE_CERT", help="Client certificate (PEM).")] = None,
+    cert: Annotated[
+        Path | None, typer.Option(envvar="NRF91_BRIDGE_CERT", help="Client certificate (PEM).")
+    ] = None,
     private_key: Annotated[
-        Path | None, typer.Option("--key", envvar="NRF91_BRIDGE_PRIVATE_KEY", help="Private key of --cert (PEM).")
+        Path | None,
+        typer.Option("--key", envvar="NRF91_BRIDGE_PRIVATE_KEY", help="Private key of --cert (PEM)."),
     ] = None,
     ca: Annotated[
         Path | None, typer.Option(envvar="NRF91_BRIDGE_CA", help="CA of the broker; default: the system's.")
     ] = None,
     client_id: Annotated[
-        str | None, typer.Option(envvar="NRF91_BRIDGE_CLIENT_ID", help="MQTT client id; default: the thing name.")
+        str | None,
+        typer.Option(envvar="NRF91_BRIDGE_CLIENT_ID", help="MQTT client id; default: the thing name."),
     ] = None,
     download_ca: Annotated[
-        Path | None, typer.Option(envvar="NRF91_BRIDGE_DOWNLOAD_CA", help="CA of the image server, if not public.")
+        Path | None,
+        typer.Option(envvar="NRF91_BRIDGE_DOWNLOAD_CA", help="CA of the image server, if not public."),
     ] = None,
     cache_dir: Annotated[
         Path | None, typer.Option(envvar="NRF91_BRIDGE_CACHE_DIR", help="Where downloads are kept.")
     ] = None,
     image_key: Annotated[
         Path | None,
-        typer.Option("--image-key", envvar="NRF91_BRIDGE_KEY", help="Public key that images must be signed with."),
+        typer.Option(
+            "--image-key", envvar="NRF91_BRIDGE_KEY", help="Public key that images must be signed with."
+        ),
     ] = None,
     port: PortOption = None,
     serial_number: SerialNumberOption = None,
@@ -100,7 +110,9 @@ def run_agent(  # noqa: PLR0917 - one parameter per option
     timeout: TimeoutOption = 10.0,
     allow_same_version: SameVersionOption = False,
     allow_downgrade: DowngradeOption = False,
-    strict: Annotated[bool, typer.Option(help="Refuse an image whose version is not the document's.")] = False,
+    strict: Annotated[
+        bool, typer.Option(help="Refuse an image whose version is not the document's.")
+    ] = False,
     slot_size: SlotSizeOption = None,
     config: Annotated[
         Path | None, typer.Option(callback=_load_config, is_eager=True, help="TOML file with these options.")
@@ -111,7 +123,9 @@ def run_agent(  # noqa: PLR0917 - one parameter per option
     """Work the jobs of a thing on the board behind a port, until interrupted."""
     use_json(json)
     if thing is None or endpoint is None or cert is None or private_key is None:
-        raise UsageError("--thing, --endpoint, --cert and --key are needed", hint="A --config file can hold them.")
+        raise UsageError(
+            "--thing, --endpoint, --cert and --key are needed", hint="A --config file can hold them."
+        )
     from bridge.cloud import Endpoint  # noqa: PLC0415
     from bridge.fota import UpdateOptions  # noqa: PLC0415
     from bridge.fota.service import DownloadSettings, running_agent  # noqa: PLC0415
@@ -126,19 +140,21 @@ def run_agent(  # noqa: PLR0917 - one parameter per option
         client_id=client_id or thing,
     )
     policy = make_policy(image_key, allow_same_version, allow_downgrade, slot_size)
-    options = UpdateOptions(policy=replace(policy, strict_version=strict), transfer_baud=transfer_baud or None)
+    options = UpdateOptions(
+        policy=replace(policy, strict_version=strict), transfer_baud=transfer_baud or None
+    )
     downloads = DownloadSettings(cache_dir or default_cache_dir(), ca_file=download_ca)
     open_board = board_opener(port, serial_number, baud, flow_control, timeout)
-    with _stop_on_signals() as stop, JobView(json=json) as view:
-        with running_agent(
-            broker, thing, open_board, downloads, options=options, on_event=view.show, stop=stop
-        ) as agent:
-            view.ready(thing, endpoint)
-            result = agent.run(once=once)
+    with (
+        JobView(json=json) as view,
+        running_agent(broker, thing, open_board, downloads, options=options, on_event=view.show) as agent,
+    ):
+        view.ready(thing, endpoint)
+        result = _run_until_signal(agent, once=once)
+    if once and result is None:
+        raise InterruptedUpdateError("told to stop before there was a job")
     if once and result is not None and result.error is not None:
         raise result.error
-    if stop.is_set() and once:
-        raise InterruptedUpdateError("told to stop; the job can be taken up again")
 
 
 def split_endpoint(text: str) -> tuple[str, int]:
@@ -203,21 +219,22 @@ class JobView:
             self._view = None
 
 
-@contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM stop the agent where nothing is lost; a second one ends the process at once."""
-    stop = threading.Event()
+def _run_until_signal(agent: "Agent", *, once: bool) -> "JobResult | None":
+    """Run the agent on a thread, so that Ctrl-C and SIGTERM can stop it where nothing is lost; a second one ends all."""
+    asked = threading.Event()
 
     def ask(number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        if asked.is_set():
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        stop.set()
+        asked.set()
         console.print("stopping; once more to stop at once")
+        agent.stop()
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stop
+        with ThreadPoolExecutor(1, "agent") as executor:
+            return executor.submit(agent.run, once=once).result()
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

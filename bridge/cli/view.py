@@ -1,6 +1,13 @@
 """Showing an update while it runs: a bar on a terminal, a line now and then elsewhere, JSON for machines."""
 
-from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.progress import Progress as ProgressBar
 
 from bridge.cli.output import console, emit_json

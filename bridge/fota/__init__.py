@@ -3,6 +3,7 @@
 from bridge.fota.events import (
     BoardIdentified,
     Finished,
+    ImageAccepted,
     Notice,
     Outcome,
     Progress,
@@ -18,6 +19,7 @@ __all__ = [
     "BoardIdentified",
     "Expectations",
     "Finished",
+    "ImageAccepted",
     "Notice",
     "Outcome",
     "Policy",

@@ -27,7 +27,8 @@ _STATUS: Final = {
     Outcome.REJECTED: JobStatus.REJECTED,
 }
 _STAGES_AFTER_SCHEDULING: Final = {Stage.SCHEDULE, Stage.REBOOT, Stage.VERIFY, Stage.CONFIRM}
-_PERMANENT_CLOUD_ERRORS: Final = {"tls", "client-id-taken", "connection-refused-by-broker"}
+RETRY_S: Final = 5.0
+"""Pause before a cloud that could not be reached is asked again; a reconnect ends it early."""
 IDLE_WAIT_S: Final = 60.0
 """Without a notification the next job is asked for this often; a notification can get lost (QoS 1 or not)."""
 GATE_TIMEOUT_S: Final = 600.0
@@ -41,8 +42,8 @@ class Jobs(JobUpdater, Protocol):
         """The execution at the head of the queue."""
         ...
 
-    def wait_for_job_change(self, timeout_s: float) -> bool:
-        """Block until the queue may have changed."""
+    def wake(self) -> None:
+        """End a ``wait_for_job_change``."""
         ...
 
 
@@ -78,8 +79,6 @@ class Agent:
         make_source: Starts a download.
         options: How updates are done; what the document says is added for each job.
         on_event: Told about every event of every update.
-        stop: Set it to end the agent; a running update is stopped if it was not scheduled yet, and its job stays
-            IN_PROGRESS, to be taken up again by the next run.
     """
 
     def __init__(
@@ -90,15 +89,23 @@ class Agent:
         *,
         options: UpdateOptions | None = None,
         on_event: EventSink = lambda _execution, _event: None,
-        stop: threading.Event | None = None,
     ) -> None:
         self._jobs = jobs
         self._open_board = open_board
         self._make_source = make_source
         self._options = options or UpdateOptions()
         self._on_event = on_event
-        self._stop = stop or threading.Event()
+        self._stop = threading.Event()
         self._last: JobResult | None = None
+
+    def stop(self) -> None:
+        """End :meth:`run` soon; may be called from any thread.
+
+        An update that was not scheduled yet is stopped, and its job stays IN_PROGRESS, to be taken up again by the
+        next run; one that was scheduled is brought to its end.
+        """
+        self._stop.set()
+        self._jobs.wake()
 
     def run(self, *, once: bool = False) -> JobResult | None:
         """Work jobs until told to stop.
@@ -141,10 +148,8 @@ class Agent:
         try:
             execution = self._jobs.next_job()
         except CloudError as error:
-            if error.reason in _PERMANENT_CLOUD_ERRORS:
-                raise
             _log.warning("cannot ask for jobs: %s", error.message)
-            self._jobs.wait_for_job_change(5.0)
+            self._jobs.wait_for_job_change(RETRY_S)
             return None
         if execution is None:
             self._jobs.wait_for_job_change(IDLE_WAIT_S)
@@ -187,7 +192,9 @@ class Agent:
             self._through_outage(lambda: reporter.milestone({**details.to_dict(), "stage": stage}))
 
         earlier = execution.status_details
-        interrupted = execution.status is JobStatus.IN_PROGRESS and earlier.get("stage") in _STAGES_AFTER_SCHEDULING
+        interrupted = (
+            execution.status is JobStatus.IN_PROGRESS and earlier.get("stage") in _STAGES_AFTER_SCHEDULING
+        )
         options = replace(
             self._options,
             expected=Expectations(document.operation, document.fw_version, document.board),
@@ -208,7 +215,7 @@ class Agent:
                 if time.monotonic() > deadline_s:
                     raise
                 _log.warning("waiting for the cloud: %s", error.message)
-                self._jobs.wait_for_job_change(5.0)
+                self._jobs.wait_for_job_change(RETRY_S)
             if self._stop.is_set():
                 raise InterruptedUpdateError("told to stop while the cloud could not be reached")
 
@@ -226,7 +233,9 @@ class Agent:
         try:
             reporter.finish(status, result.details)
         except JobGoneError as error:
-            _log.warning("job %s ended %s here, but the service says: %s", *_identity(result.execution), error.message)
+            _log.warning(
+                "job %s ended %s here, but the service says: %s", *_identity(result.execution), error.message
+            )
 
 
 def _identity(execution: JobExecution) -> tuple[str, int]:

@@ -163,5 +163,7 @@ def _check_ordered_version(head: ImageHead, expected: Expectations, policy: Poli
         return []
     text = f"version {expected.version} was ordered, but the image says {head.version}"
     if policy.strict_version:
-        raise ImageRefusedError(text, reason="version-mismatch", hint="Correct fwversion in the job document.")
+        raise ImageRefusedError(
+            text, reason="version-mismatch", hint="Correct fwversion in the job document."
+        )
     return [text]

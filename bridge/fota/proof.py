@@ -18,8 +18,14 @@ _CONFIRMED: Final = "#XFOTA: 5,0"
 _DELTA_RESULTS: Final = {
     0x4400001: ("modem-internal-error", "internal error; the modem must be reprogrammed with a full package"),
     0x4400002: ("modem-hardware-error", "hardware error; the modem must be reprogrammed with a full package"),
-    0x4400003: ("modem-auth-error", "the modem could not authenticate the delta; the old firmware keeps running"),
-    0x4400004: ("wrong-delta-base", "the delta is for another modem firmware; the old firmware keeps running"),
+    0x4400003: (
+        "modem-auth-error",
+        "the modem could not authenticate the delta; the old firmware keeps running",
+    ),
+    0x4400004: (
+        "wrong-delta-base",
+        "the delta is for another modem firmware; the old firmware keeps running",
+    ),
     0x4400005: ("voltage-low", "the supply voltage is too low for a modem update"),
 }
 

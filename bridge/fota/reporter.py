@@ -37,6 +37,10 @@ class JobUpdater(Protocol):
         """Report a status; returns the execution with its new version."""
         ...
 
+    def wait_for_job_change(self, timeout_s: float) -> bool:
+        """Block until the queue may have changed, or the cloud is there again; raises if it never will be."""
+        ...
+
 
 class JobReporter:
     """Reports on one job execution; progress goes out on a thread of its own, so a slow broker never slows the flash.
@@ -97,7 +101,10 @@ class JobReporter:
             self._pending = None
         self._send(JobStatus.IN_PROGRESS, details)
         seen = self._jobs.describe(self._execution.job_id)
-        if seen.status is not JobStatus.IN_PROGRESS or seen.execution_number != self._execution.execution_number:
+        if (
+            seen.status is not JobStatus.IN_PROGRESS
+            or seen.execution_number != self._execution.execution_number
+        ):
             self.gone = JobGoneError(f"job {seen.job_id} is {seen.status}", execution=seen)
             raise self.gone
         return seen
@@ -107,6 +114,7 @@ class JobReporter:
 
         Raises:
             JobGoneError: The service does not want to know any more.
+            CloudError: The broker will never accept us again.
             InterruptedUpdateError: The process was told to stop before the cloud could be reached.
         """
         self.close()
@@ -117,8 +125,9 @@ class JobReporter:
                 raise
             except CloudError as error:
                 _log.warning("could not report %s yet: %s", status, error.message)
-                if self._stop.wait(self._retry_s):
+                if self._stop.is_set():
                     raise InterruptedUpdateError(f"stopped before {status} could be reported") from error
+                self._jobs.wait_for_job_change(self._retry_s)
             else:
                 return
 

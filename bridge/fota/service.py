@@ -1,6 +1,5 @@
 """The agent with everything it needs around it: connection to the broker, Jobs client, downloads, the board's port."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -58,7 +57,6 @@ def running_agent(
     *,
     options: UpdateOptions | None = None,
     on_event: Callable[[JobExecution, UpdateEvent], None] = lambda _execution, _event: None,
-    stop: threading.Event | None = None,
 ) -> Iterator[Agent]:
     """Connect to the broker and offer an agent; the connection is closed in the end.
 
@@ -69,12 +67,9 @@ def running_agent(
         downloads: How images are fetched.
         options: How updates are done.
         on_event: Told about every event of every update.
-        stop: Set it to end the agent.
 
     Yields:
         The agent; call its ``run``.
     """
     with Connection(endpoint) as connection, JobsClient(connection, thing_name) as jobs:
-        yield Agent(
-            jobs, open_board, source_maker(downloads), options=options, on_event=on_event, stop=stop
-        )
+        yield Agent(jobs, open_board, source_maker(downloads), options=options, on_event=on_event)

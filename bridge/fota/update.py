@@ -154,7 +154,9 @@ class Update:
                 for step in transfer(target, self._source, kind, size_bytes):
                     if step.notice is not None:
                         yield Notice(self._stage, step.notice)
-                    yield Progress(self._stage, step.done_bytes, size_bytes, step.rate_bytes_per_s, step.attempt)
+                    yield Progress(
+                        self._stage, step.done_bytes, size_bytes, step.rate_bytes_per_s, step.attempt
+                    )
                     self._raise_if_stopped()
                 self._source.wait_complete()
                 check_image(self._source.finish_inspection(), self._options.policy)
@@ -193,7 +195,9 @@ class Update:
 
     def _finish_interrupted(self, board: Board, proof: Proof, head: ImageHead) -> Iterator[UpdateEvent]:
         self._from_version = self._options.interrupted_from
-        yield Notice(self._stage, "an earlier run was cut off after the image was scheduled; the board runs it already")
+        yield Notice(
+            self._stage, "an earlier run was cut off after the image was scheduled; the board runs it already"
+        )
         yield from self._confirm(board, proof, head, BootReport((), 0.0), 0.0)
         yield self._enter(Stage.DONE)
 
@@ -201,8 +205,14 @@ class Update:
         to_version = self._head.version if self._head else None
         versions = (self._from_version, to_version, self._running_version)
         if self.error is not None:
-            return Finished(self._stage, outcome_of(self.error), self.error.reason, self.error.message, *versions)
-        text = "the image may be installed" if self._options.check_only else "the board runs the new image, confirmed"
+            return Finished(
+                self._stage, outcome_of(self.error), self.error.reason, self.error.message, *versions
+            )
+        text = (
+            "the image may be installed"
+            if self._options.check_only
+            else "the board runs the new image, confirmed"
+        )
         return Finished(self._stage, Outcome.SUCCEEDED, None, text, *versions)
 
 
