@@ -176,6 +176,7 @@ class LocalCloud:
         directory = self._state_dir
         if directory is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nrf91-bridge-cloud-")))
+        directory = directory.absolute()  # paths are for commands that may run elsewhere
         self._pki = LabPki(directory)
         cert_file, key_file = self._pki.issue_server(self._host)
         if self._broker_kind == "builtin":
