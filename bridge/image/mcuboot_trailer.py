@@ -77,7 +77,7 @@ class TrailerReader:
         flag = self._window[flag_at] if flag_at >= 0 else 0xFF
         rest = bytearray(self._window[:-16])
         if flag_at >= 0 and flag == 0x01:
-            rest[flag_at] = self._erased if self._erased is not None else rest[0]
+            rest[flag_at] = rest[-1]
         self._check_erased(bytes(rest), window_at)
         if self._foreign_at is not None:
             raise self._refusal()

@@ -1,0 +1,1 @@
+"""What firmware files are: formats, refusals, samples."""
