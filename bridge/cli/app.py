@@ -34,7 +34,7 @@ def _options(
     verbose: Annotated[
         int, typer.Option("--verbose", "-v", count=True, help="More log output; twice for debug.")
     ] = 0,
-    version: Annotated[  # noqa: ARG001 - read by its callback
+    version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,

@@ -24,7 +24,7 @@ from bridge.lab.presign import Presigner
 
 PREFIX: Final = "/images/"
 _CHUNK_BYTES: Final = 64 * 1024
-_DENIED: Final = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>'
+_DENIED: Final = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>'
 
 
 @dataclass(frozen=True)
