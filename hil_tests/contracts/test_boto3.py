@@ -1,5 +1,6 @@
 """boto3 as deployment tools use it: control plane and data plane of AWS IoT Jobs against our HTTP API."""
 
+import http.client
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -210,3 +211,31 @@ def test_given_what_the_local_cloud_does_not_do_then_refused_rather_than_ignored
     wanted = {"targets": [arn], "document": DOCUMENT} | members
     request = {name: value for name, value in wanted.items() if value is not None}
     assert refused(iot.create_job, jobId="job-1", **request) == ("InvalidRequestException", 400)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("PUT", "/jobs/job-1", b"{no json", 400),
+        ("PUT", "/jobs/job-1", b"[]", 400),
+        ("PUT", "/jobs/job-1", b'{"document": "{}"}', 400),
+        ("PUT", "/jobs/job-1", b'{"document": "{}", "targets": [], "timeoutConfig": 3}', 400),
+        ("POST", "/things/thing-a/jobs/job-1", b"{}", 400),
+        ("PUT", "/things/no%20thing/jobs/job-1/cancel", b"", 404),
+        ("GET", "/nothing/here", b"", 404),
+    ],
+)
+def test_given_a_request_that_boto3_would_not_send_then_refused_as_well(
+    store: JobsStore, tmp_path: Path, method: str, path: str, body: bytes, status: int
+) -> None:
+    certificates = Certificates(tmp_path)
+    store.add_thing("thing-a")
+    with https_server(certificates, jobs_routes(store, mqtt_endpoint=str)) as url:
+        port = int(url.rsplit(":", 1)[1])
+        connection = http.client.HTTPSConnection("localhost", port, context=certificates.client_context(None))
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+    assert answer.status == status
+    assert bool(answer.headers["x-amzn-ErrorType"]) is (path != "/nothing/here")

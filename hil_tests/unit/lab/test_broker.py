@@ -1,5 +1,6 @@
 """The broker on real sockets: mutual TLS, silence, half-open handshakes, slow readers, a clean end."""
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -10,9 +11,12 @@ import pytest
 
 from bridge.errors import CloudError
 from bridge.lab.broker import Broker
+from bridge.lab.broker_policy import ThingPolicy
+from bridge.lab.broker_protocol import BrokerProtocol
+from bridge.lab.broker_router import Router
 from bridge.lab.mqtt_decode import PacketReader
 from bridge.lab.mqtt_encode import encode_packet
-from bridge.lab.mqtt_packets import ConnAck, Connect, Packet, PubAck, Publish, SubAck, Subscribe
+from bridge.lab.mqtt_packets import ConnAck, Connect, Packet, PingReq, PubAck, Publish, SubAck, Subscribe
 from hil_tests.lab_rig import HOST, Certificates
 
 PATIENCE_S = 10.0
@@ -170,17 +174,46 @@ def test_given_a_reader_that_stalls_then_others_go_on_and_nothing_of_qos_1_is_lo
             slow.send(PubAck(message.packet_id))
 
 
+class FullTransport(asyncio.Transport):
+    """A transport whose peer never reads."""
+
+    def __init__(self) -> None:
+        super().__init__({"peercert": {"subject": ((("commonName", "thing-a"),),)}})
+        self.unsent = b""
+        self.aborted = False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.unsent)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.unsent += data
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
 def test_given_a_client_that_only_asks_and_never_reads_then_it_is_cut(
-    broker: Broker, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bridge.lab.broker_protocol.CUT_ABOVE_BYTES", 300_000)
-    with SocketClient(broker, certificates.client_context("thing-a")) as client:
-        client.connect("greedy")
-        pings = bytes.fromhex("c000") * 10_000
-        with pytest.raises(OSError):
-            for _ in range(1000):
-                client.socket.sendall(pings)
-        assert broker.wait_until_connected("greedy", PATIENCE_S, connected=False)
+    monkeypatch.setattr("bridge.lab.broker_protocol.CUT_ABOVE_BYTES", 1000)
+    transport = FullTransport()
+
+    async def flood() -> None:
+        protocol = BrokerProtocol(Router(), ThingPolicy(), lambda *_, **__: None, lambda: None)
+        protocol.connection_made(transport)
+        protocol.data_received(encode_packet(Connect("greedy")))
+        protocol.data_received(encode_packet(PingReq()) * 1000)
+        protocol.connection_lost(None)
+
+    asyncio.run(flood())
+    assert transport.aborted
+    assert 1000 < len(transport.unsent) <= 1002
 
 
 def test_given_a_cut_by_hand_then_the_client_is_gone(broker: Broker, certificates: Certificates) -> None:
@@ -189,6 +222,14 @@ def test_given_a_cut_by_hand_then_the_client_is_gone(broker: Broker, certificate
         assert broker.cut("a")
         assert client.next() is None
     assert not broker.cut("a")
+
+
+def test_given_a_call_that_fails_inside_the_broker_then_the_caller_hears_it(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Router, "cut")
+    with pytest.raises(AttributeError):
+        broker.cut("a")
 
 
 def test_given_the_alpn_name_of_port_443_then_agreed(broker: Broker, certificates: Certificates) -> None:

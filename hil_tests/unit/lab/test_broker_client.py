@@ -407,3 +407,18 @@ def test_given_a_service_certificate_then_the_policy_has_no_limits(router: Route
     service = FakeClient(router, identity="jobs.service", policy=policy)
     assert service.connect("s").code == 0
     assert service.subscribe("$aws/things/+/jobs/#") == [SubAck(7, (1,))]
+
+
+def test_given_a_full_queue_then_the_newest_is_lost_and_the_rest_kept(
+    router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.lab.mqtt_session.MAX_QUEUED", 2)
+    first = FakeClient(router)
+    first.connect(clean=False)
+    first.subscribe("lab/x")
+    first.lose()
+    for number in range(3):
+        router.publish(Publish("lab/x", str(number).encode(), qos=1))
+    second = FakeClient(router)
+    second.connect(clean=False)
+    assert [payload for _, payload in second.messages()] == [b"0", b"1"]
