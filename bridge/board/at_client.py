@@ -59,8 +59,8 @@ class AtClient:
         self._subscribers: list[Callable[[str], None]] = []
         self._lost: LinkError | None = None
         self._in_step = False
-        self._unanswered = 1
-        self._quiet_s = _FIRST_QUIET_S
+        self._unanswered = 0
+        self._fresh = True
         link.attach(self)
 
     # --- called by the link's reader thread -----------------------------------------------------------------
@@ -204,10 +204,12 @@ class AtClient:
         self._send((text + terminator).encode())
         if self.poll_result(timeout_s) is None:
             return False
-        while self._unanswered > 0 and self.poll_result(self._quiet_s) is not None:
+        while self._unanswered > 0 and self.poll_result(_QUIET_S) is not None:
             pass  # late answers of earlier commands
+        while self._fresh and self.poll_result(_FIRST_QUIET_S) is not None:
+            pass
         self._unanswered = 0
-        self._quiet_s = _QUIET_S
+        self._fresh = False
         return True
 
     def _give_up(self) -> None:

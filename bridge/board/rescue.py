@@ -7,11 +7,12 @@ announced bytes have arrived; noise before ``AT`` is dropped), ``doc/app/at_gene
 
 import logging
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from bridge.board.at_client import AtClient
 from bridge.board.link import Link
-from bridge.errors import LinkError
+from bridge.errors import LinkError, UsageError
 from bridge.wire.xdfu import DATA_MODE_EXIT_URC
 
 _log = logging.getLogger(__name__)
@@ -21,11 +22,12 @@ FILLER: Final = b"\xff"
 """Erased flash, and dropped by the AT parser when it arrives there."""
 
 _PROBE_S: Final = 0.3
-_SYNCHRONISE_S: Final = 3.0
+_STEP_MARGIN_S: Final = 0.15
+_SYNCHRONISE_S: Final = 2.0
 _FIRST_STEP_BYTES: Final = 64
 _LARGEST_STEP_BYTES: Final = 8192
-_LARGEST_CHUNK_BYTES: Final = 64 * 1024
-_FLASH_BYTES_PER_S: Final = 20_000
+_LARGEST_CHUNK_BYTES: Final = 40 * 1024
+_FLASH_BYTES_PER_S: Final = 30_000
 
 
 def bring_back(at: AtClient, link: Link, timeout_s: float) -> None:
@@ -49,20 +51,30 @@ def bring_back(at: AtClient, link: Link, timeout_s: float) -> None:
 
 
 def _search(at: AtClient, link: Link, baud: int, deadline: float) -> bool:
-    for other in (rate for rate in OTHER_BAUDS if rate != baud and time.monotonic() < deadline):
-        link.set_baud(other)
-        if at.probe(_PROBE_S):
-            _log.info("the board was left at %d baud", other)
+    for rate in _rates(link, baud, deadline):
+        if rate != baud and at.probe(_PROBE_S):
+            _log.info("the board was left at %d baud", rate)
             return_to_baud(at, link, baud)
             return True
-    for rate in dict.fromkeys((baud, OTHER_BAUDS[0])):
-        link.set_baud(rate)
-        if time.monotonic() < deadline and fill_up(at, link, _LARGEST_CHUNK_BYTES, deadline):
+    for rate in _rates(link, baud, deadline):
+        if fill_up(at, link, _LARGEST_CHUNK_BYTES, deadline):
             _log.info("the board was left in data mode at %d baud", rate)
             at.synchronise()
             return_to_baud(at, link, baud)
             return True
     return False
+
+
+def _rates(link: Link, baud: int, deadline: float) -> Iterator[int]:
+    """Set the link to one rate after the other, the likeliest for an interrupted transfer first."""
+    for rate in dict.fromkeys((OTHER_BAUDS[0], baud, *OTHER_BAUDS)):
+        if time.monotonic() >= deadline:
+            return
+        try:
+            link.set_baud(rate)
+        except UsageError:
+            continue  # this port cannot do it
+        yield rate
 
 
 def fill_up(at: AtClient, link: Link, limit_bytes: int, deadline: float) -> bool:
@@ -86,7 +98,7 @@ def fill_up(at: AtClient, link: Link, limit_bytes: int, deadline: float) -> bool
         wire_s = step_bytes * (10 / link.baud + 1 / _FLASH_BYTES_PER_S)
         at.send_then_command(FILLER * step_bytes, "AT", wire_s + 3.0)
         sent_bytes += step_bytes
-        if at.poll_result(wire_s + _PROBE_S) is not None:
+        if at.poll_result(wire_s + _STEP_MARGIN_S) is not None:
             return True
         if at.take_urcs(DATA_MODE_EXIT_URC):
             return at.probe(1.0)  # the AT behind the filler was part of the data
@@ -101,8 +113,11 @@ def return_to_baud(at: AtClient, link: Link, baud: int) -> None:
         LinkError: The board answers at no rate (reason ``baud-lost``).
     """
     for rate in dict.fromkeys((link.baud, baud, *OTHER_BAUDS)):
+        try:
+            link.set_baud(rate)
+        except UsageError:
+            continue
         # It may well hear us without our hearing it.
-        link.set_baud(rate)
         at.write_raw(f"AT+IPR={baud}\r".encode(), 3.0)
         at.probe(_PROBE_S)
         link.set_baud(baud)

@@ -117,6 +117,7 @@ def test_given_a_board_left_in_data_mode_it_is_led_out(
     missing_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rescue, "_PROBE_S", 0.03)
+    monkeypatch.setattr(rescue, "_STEP_MARGIN_S", 0.03)
     monkeypatch.setattr(rescue, "_SYNCHRONISE_S", 0.03)
     swallowed: list[int] = []
 
