@@ -37,13 +37,26 @@ def sign(
     confirm: bool = False,
     slot: int = 0x5000,
 ) -> bytes:
-    """An image as imgtool makes it."""
+    """An image as imgtool makes it, signed with one of our P-256 keys."""
     pem = private_key(key).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return sign_with(pem, text, payload_bytes, pad=pad, confirm=confirm, slot=slot)
+
+
+def sign_with(
+    private_pem: bytes,
+    text: str,
+    payload_bytes: int = 5000,
+    *,
+    pad: bool = False,
+    confirm: bool = False,
+    slot: int = 0x5000,
+) -> bytes:
+    """An image as imgtool makes it, signed with any key."""
     with tempfile.TemporaryDirectory() as directory:
         key_file, source, signed = (
             Path(directory) / name for name in ("key.pem", "app.bin", "app.signed.bin")
         )
-        key_file.write_bytes(pem)
+        key_file.write_bytes(private_pem)
         source.write_bytes(random.Random(text).randbytes(payload_bytes))
         made = image.Image(
             version=version.decode_version(text),

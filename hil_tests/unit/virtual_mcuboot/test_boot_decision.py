@@ -99,7 +99,9 @@ def flip_signature(image: bytes) -> bytes:
         pytest.param(sign("2.0.0", key=1), "wrong-key", id="other key"),
         pytest.param(NEW[:5000], "bad-tlv", id="truncated"),
         pytest.param(sign("2.0.0", 0x4000 - 0x200, slot=0x6000), "truncated", id="into the trailer's page"),
-        pytest.param(b"<html><head><title>404 Not Found</title></head></html>", "not-an-image", id="no image"),
+        pytest.param(
+            b"<html><head><title>404 Not Found</title></head></html>", "not-an-image", id="no image"
+        ),
     ],
 )
 def test_an_invalid_update_is_refused_in_silence_and_the_old_image_is_safe(bad: bytes, reason: str) -> None:

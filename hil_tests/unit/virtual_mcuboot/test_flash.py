@@ -4,11 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.virtual.flash import PAGE_BYTES, PAGE_ERASE_NS, WORD_WRITE_NS, Flash, FlashError
-
-
-class PowerCutError(Exception):
-    """The test's power cut."""
+from bridge.virtual.faults import PowerCutError
+from bridge.virtual.flash import PAGE_BYTES, PAGE_ERASE_NS, WORD_WRITE_NS, Flash, FlashError, Tear
 
 
 def cut(_duration_ns: int) -> None:
@@ -78,3 +75,52 @@ def test_a_torn_erase_leaves_what_nobody_can_foretell() -> None:
     with pytest.raises(PowerCutError):
         flash.erase(0)
     assert len(set(flash.dump())) > 100
+
+
+def test_the_power_fails_at_the_operation_that_was_asked_for_and_not_again() -> None:
+    flash = Flash(2 * PAGE_BYTES, bytes(2 * PAGE_BYTES))
+    flash.cut_power_at(2, Tear.BEFORE)
+    flash.erase(0)
+    with pytest.raises(PowerCutError):
+        flash.erase(PAGE_BYTES)
+    assert flash.read(PAGE_BYTES, PAGE_BYTES) == bytes(PAGE_BYTES)
+    flash.erase(PAGE_BYTES)
+    assert flash.is_erased(0, 2 * PAGE_BYTES)
+    assert (flash.operations, flash.erased_pages, flash.busy_ns) == (3, 3, 3 * PAGE_ERASE_NS)
+
+
+@given(st.integers(0, 2**32), st.binary(min_size=64, max_size=64), st.binary(min_size=64, max_size=64))
+def test_a_torn_write_leaves_every_bit_as_it_was_or_as_it_should_be(
+    seed: int, before: bytes, data: bytes
+) -> None:
+    flash = Flash(PAGE_BYTES, tear_seed=seed)
+    flash.write(0, before)
+    flash.cut_power_at(2, Tear.HALF)
+    with pytest.raises(PowerCutError):
+        flash.write(0, data)
+    for old, new, left in zip(before, data, flash.read(0, 64), strict=True):
+        assert left & ~old == 0
+        assert left | (old & new) == left
+
+
+def test_the_same_seed_tears_alike() -> None:
+    contents = []
+    for _ in range(2):
+        flash = Flash(PAGE_BYTES, tear_seed=7)
+        flash.cut_power_at(1)
+        with pytest.raises(PowerCutError):
+            flash.erase(0)
+        contents.append(flash.dump())
+    assert contents[0] == contents[1] != b"\xff" * PAGE_BYTES
+
+
+@pytest.mark.parametrize(("size", "content"), [(100, None), (PAGE_BYTES, b"short")])
+def test_a_flash_holds_whole_pages(size: int, content: bytes | None) -> None:
+    with pytest.raises(FlashError):
+        Flash(size, content)
+
+
+def test_a_probe_can_put_bytes_in_without_an_operation() -> None:
+    flash = Flash(PAGE_BYTES)
+    flash.program(3, b"abc")
+    assert (flash.read(2, 5), flash.operations) == (b"\xffabc\xff", 0)
