@@ -67,25 +67,21 @@ class TrailerReader:
         """
         if not self._size_bytes:
             return None
-        window_at = self._offset + self._size_bytes - len(self._window)
         max_align = _max_align(self._window[-16:])
+        cells = bytearray(self._window if max_align is None else self._window[:-16])
+        confirmed = False
+        if max_align is not None:
+            flag_at = len(self._window) - _aligned_magic_size(max_align) - max_align
+            confirmed = flag_at >= 0 and cells[flag_at] == 0x01
+            if confirmed:
+                cells[flag_at] = cells[-1]
+        if cells and self._foreign_at is None:
+            self._check_erased(bytes(cells), self._offset + self._size_bytes - len(self._window))
         if max_align is None or self._foreign_at is not None:
-            if self._foreign_at is None:
-                self._check_erased(self._window, window_at)
             raise self._refusal()
-        flag_at = len(self._window) - _aligned_magic_size(max_align) - max_align
-        flag = self._window[flag_at] if flag_at >= 0 else 0xFF
-        rest = bytearray(self._window[:-16])
-        if flag_at >= 0 and flag == 0x01:
-            rest[flag_at] = rest[-1]
-        self._check_erased(bytes(rest), window_at)
-        if self._foreign_at is not None:
-            raise self._refusal()
-        return PaddedTrailer(flag == 0x01, max_align, self._size_bytes)
+        return PaddedTrailer(confirmed, max_align, self._size_bytes)
 
     def _check_erased(self, data: bytes, at: int) -> None:
-        if not data:
-            return
         if self._erased is None:
             self._erased = data[0] if data[0] in _ERASED_VALUES else _ERASED_VALUES[0]
         rest = data.lstrip(bytes([self._erased]))
