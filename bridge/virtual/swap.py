@@ -66,9 +66,8 @@ class Swap:
 
     def has_room_for(self, size_bytes: int) -> bool:
         """Whether images of that size can move up by a page without touching the primary trailer."""
-        return (
-            _pages(size_bytes) + 1
-        ) * PAGE_BYTES <= self.primary_trailer.first_page - self._primary.address
+        pages_needed = _pages(size_bytes) + 1
+        return pages_needed * PAGE_BYTES <= self.primary_trailer.first_page - self._primary.address
 
     def begin(self, swap_type: SwapType, size_bytes: int, *, trailer_written: bool = False) -> None:
         """Exchange the slots' first ``size_bytes``.

@@ -140,7 +140,9 @@ def test_nothing_is_installed_on_a_board_without_an_application() -> None:
     flash = board_flash(b"")
     stage(flash, NEW)
     request_upgrade(flash, SMALL, permanent=True)
-    assert not boot(flash, SMALL, KEYS).bootable
+    outcome = boot(flash, SMALL, KEYS)
+    assert not outcome.bootable
+    assert "W: Failed reading image headers; Image=0" in outcome.log
     assert swap_type(flash, SMALL) is SwapType.PERM
 
 

@@ -35,6 +35,13 @@ def test_given_a_begun_swap_when_nothing_has_moved_then_it_starts_again(
     assert (state.copy_done, state.image_ok) == (Flag.SET, confirmed)
 
 
+def test_given_a_permanent_swap_then_the_new_image_is_confirmed_before_it_moves() -> None:
+    flash = cut(scheduled(permanent=True).dump(), start, 10, Tear.AFTER)
+    assert flash is not None
+    state = Trailer(flash, SMALL.primary).state()
+    assert (state.image_ok, state.copy_done, state.swap_type) == (Flag.SET, Flag.UNSET, SwapType.PERM)
+
+
 def test_given_a_begun_swap_when_its_image_is_not_valid_then_it_counts_as_a_finished_revert() -> None:
     flash = begun(SwapType.TEST, NEW[:5000])
     outcome = boot(flash, SMALL, KEYS)
@@ -71,13 +78,29 @@ def test_given_status_without_a_swap_type_then_the_swap_ends_but_is_not_marked()
     assert trailer.state().copy_done is Flag.UNSET
 
 
-@pytest.mark.parametrize("operation", [20, 40])
-def test_given_a_swap_under_way_when_a_header_is_gone_then_it_is_not_gone_on_with(operation: int) -> None:
+SECONDARY = SMALL.secondary.address
+MOVING, MOVED, FIRST_PAGE_DOWN, LATER = 20, 23, 29, 40
+
+
+@pytest.mark.parametrize(
+    ("operation", "header"),
+    [
+        (MOVING, 0),
+        (MOVING, SECONDARY),
+        (MOVED, 0x1000),
+        (MOVED, SECONDARY),
+        (FIRST_PAGE_DOWN, 0x1000),
+        (FIRST_PAGE_DOWN, 0),
+        (LATER, 0),
+        (LATER, SECONDARY),
+    ],
+)
+def test_given_a_swap_under_way_when_a_header_is_gone_then_it_is_not_gone_on_with(
+    operation: int, header: int
+) -> None:
     flash = cut(scheduled().dump(), start, operation, Tear.AFTER)
     assert flash is not None
-    for address in (0, 0x1000, SMALL.secondary.address):
-        flash.program(address, bytes(4))
+    flash.program(header, bytes(4))
     outcome = boot(flash, SMALL, KEYS)
-    assert not outcome.bootable
     assert "W: Failed reading image headers; Image=0" in outcome.log
     assert flash.operations == 0
