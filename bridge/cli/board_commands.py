@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
     app.command("ports")(ports)
 
 
-def info(  # noqa: PLR0917 - one parameter per option
+def info(
     port: PortOption = None,
     serial_number: SerialNumberOption = None,
     baud: BaudOption = 115_200,
@@ -58,7 +58,7 @@ def info(  # noqa: PLR0917 - one parameter per option
         _show_identity(identity)
 
 
-def at(  # noqa: PLR0917 - one parameter per option
+def at(
     command: Annotated[str, typer.Argument(help='The command, such as "AT+CGMR".')],
     port: PortOption = None,
     serial_number: SerialNumberOption = None,

@@ -43,7 +43,7 @@ class ThingPolicy:
         self._free_prefixes = free_prefixes
         self._services = services
 
-    def may_connect(self, identity: str, client_id: str) -> bool:  # noqa: ARG002 - others may look at it
+    def may_connect(self, identity: str, client_id: str) -> bool:
         """A thing may use any client id; Jobs does not tie the two together, and neither does this policy."""
         return identity in self._services or _THING_NAME.fullmatch(identity) is not None
 

@@ -72,7 +72,7 @@ class BrokerProtocol(asyncio.Protocol):
         self.writable = True
         self._client.resume_writing()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         if self._silence is not None:
             self._silence.cancel()

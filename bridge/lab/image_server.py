@@ -194,7 +194,7 @@ class _PartialResponse(Response):
         self._limit_bytes = limit_bytes
         self._stall = stall
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [
             (b"content-length", str(self._path.stat().st_size).encode()),
             (b"etag", self._etag.encode()),
