@@ -96,6 +96,20 @@ def run_agent(
     cache_dir: Annotated[
         Path | None, typer.Option(envvar="NRF91_BRIDGE_CACHE_DIR", help="Where downloads are kept.")
     ] = None,
+    download_cert: Annotated[
+        Path | None,
+        typer.Option(envvar="NRF91_BRIDGE_DOWNLOAD_CERT", help="Client certificate for the image server."),
+    ] = None,
+    download_key: Annotated[
+        Path | None, typer.Option(envvar="NRF91_BRIDGE_DOWNLOAD_KEY", help="Private key of --download-cert.")
+    ] = None,
+    download_timeout: Annotated[
+        float,
+        typer.Option(
+            envvar="NRF91_BRIDGE_DOWNLOAD_TIMEOUT",
+            help="Seconds without a new byte after which a download is given up.",
+        ),
+    ] = 60.0,
     image_key: Annotated[
         Path | None,
         typer.Option(
@@ -127,6 +141,7 @@ def run_agent(
             "--thing, --endpoint, --cert and --key are needed", hint="A --config file can hold them."
         )
     from bridge.cloud import Endpoint  # noqa: PLC0415
+    from bridge.fetch import DownloadOptions  # noqa: PLC0415
     from bridge.fota import UpdateOptions  # noqa: PLC0415
     from bridge.fota.service import DownloadSettings, running_agent  # noqa: PLC0415
 
@@ -143,7 +158,12 @@ def run_agent(
     options = UpdateOptions(
         policy=replace(policy, strict_version=strict), transfer_baud=transfer_baud or None
     )
-    downloads = DownloadSettings(cache_dir or default_cache_dir(), ca_file=download_ca)
+    downloads = DownloadSettings(
+        cache_dir or default_cache_dir(),
+        ca_file=download_ca,
+        client_cert=(download_cert, download_key) if download_cert and download_key else None,
+        options=DownloadOptions(no_progress_timeout_s=download_timeout),
+    )
     open_board = board_opener(port, serial_number, baud, flow_control, timeout)
     with (
         JobView(json=json) as view,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bridge.board import Board
 from bridge.cloud import Connection, Endpoint, JobDocument, JobExecution, JobsClient
-from bridge.fetch import Download
+from bridge.fetch import Download, DownloadOptions
 from bridge.fota.agent import Agent, SourceMaker
 from bridge.fota.events import UpdateEvent
 from bridge.fota.update import UpdateOptions
@@ -22,11 +22,13 @@ class DownloadSettings:
         cache_dir: Where downloads are kept.
         ca_file: CA of the image server; None for the system's.
         client_cert: Certificate and key files for servers that want one.
+        options: How patient downloads are.
     """
 
     cache_dir: Path
     ca_file: Path | None = None
     client_cert: tuple[Path, Path] | None = None
+    options: DownloadOptions | None = None
 
 
 def source_maker(settings: DownloadSettings) -> SourceMaker:
@@ -41,6 +43,7 @@ def source_maker(settings: DownloadSettings) -> SourceMaker:
             ca_file=settings.ca_file,
             client_cert=settings.client_cert,
             refresh_url=fresh_url,
+            options=settings.options,
         )
         download.start()
         return download

@@ -1,0 +1,215 @@
+"""Jobs in, statuses out; the Jobs service is scripted, the board is virtual."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bridge.board import Board
+from bridge.cloud import JobDocument, JobStatus
+from bridge.errors import CloudError
+from bridge.fota import Outcome, Progress, Stage, StageStarted, UpdateEvent, UpdateOptions
+from bridge.fota.agent import Agent
+from bridge.image import FileSource, ImageSource
+from bridge.lab.sample_images import SampleImages
+from bridge.virtual.board import VirtualBoard
+from bridge.virtual.mcuboot import SwapType, running_version, swap_type
+from bridge.virtual.pty_server import PtyServer
+from hil_tests.unit.fota.fakes import FakeJobs, job_execution
+
+DOCUMENT = {"operation": "app_fw_update", "location": {"url": "https://bench.example/app.bin"}}
+
+
+@dataclass
+class Rig:
+    """A board, and an agent's surroundings."""
+
+    samples: SampleImages
+    board: VirtualBoard
+    port: str
+    image: Path
+
+    def agent(self, jobs: FakeJobs, on_event: Callable[[UpdateEvent], None] = lambda _: None) -> Agent:
+        def source(document: JobDocument, fresh_url: Callable[[], str]) -> ImageSource:
+            assert document.url == fresh_url() == DOCUMENT["location"]["url"]  # type: ignore[index]
+            return FileSource(self.image)
+
+        return Agent(
+            jobs,
+            lambda: Board.open(self.port),
+            source,
+            options=UpdateOptions(confirm_timeout_s=0.1),
+            on_event=lambda _, event: on_event(event),
+        )
+
+    @property
+    def version(self) -> str:
+        return running_version(self.board.flash, self.board.layout)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    samples = SampleImages(tmp_path)
+    factory_image = samples.application("1.0.0").read_bytes()
+    board = VirtualBoard(factory_image=factory_image, keys=[samples.public_key_pem])
+    with board, PtyServer(board) as pty:
+        yield Rig(samples, board, pty.path, samples.application("2.0.0"))
+
+
+def test_a_job_is_taken_worked_and_reported_with_its_story(rig: Rig) -> None:
+    jobs = FakeJobs(job_execution(document=DOCUMENT))
+    result = rig.agent(jobs).run(once=True)
+    assert result is not None
+    assert result.finished.outcome is Outcome.SUCCEEDED
+    first, last = jobs.updates[0], jobs.updates[-1]
+    assert first == (JobStatus.IN_PROGRESS, {"stage": "fetch"})
+    assert last[0] is JobStatus.SUCCEEDED
+    assert last[1]["running_version"] == "v2.0.0"
+    reported = [details["stage"] for status, details in jobs.updates if status is JobStatus.IN_PROGRESS]
+    assert [stage for stage in reported if stage in ("schedule", "reboot")] == ["schedule", "reboot"]
+
+
+def test_success_is_said_last_and_once(rig: Rig) -> None:
+    jobs = FakeJobs(job_execution(document=DOCUMENT))
+    rig.agent(jobs).run(once=True)
+    assert [status for status, _ in jobs.updates].count(JobStatus.SUCCEEDED) == 1
+    assert jobs.updates[-1][0] is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("stage", ["schedule", "reboot"])
+def test_a_job_cancelled_before_the_reboot_is_not_installed_and_not_reported(rig: Rig, stage: str) -> None:
+    jobs = FakeJobs(job_execution(document=DOCUMENT), cancel_on=stage)
+    result = rig.agent(jobs).run(once=True)
+    assert result is not None
+    assert result.finished.outcome is Outcome.CANCELED
+    assert {status for status, _ in jobs.updates} == {JobStatus.IN_PROGRESS}
+    rig.board.reset()
+    with Board.open(rig.port) as board:
+        assert board.identify().application_version == "v1.0.0"
+    assert swap_type(rig.board.flash, rig.board.layout) is SwapType.NONE
+
+
+def test_a_job_cancelled_before_it_is_taken_is_left_alone(rig: Rig) -> None:
+    jobs = FakeJobs(job_execution(document=DOCUMENT), cancel_on="fetch")
+    result = rig.agent(jobs).run(once=True)
+    assert result is not None
+    assert result.finished.outcome is Outcome.CANCELED
+    assert jobs.updates == []
+
+
+def test_outages_at_every_request_delay_the_job_and_nothing_else(rig: Rig) -> None:
+    jobs = FakeJobs(job_execution(document=DOCUMENT), outages=2)
+
+    def outage(event: UpdateEvent) -> None:
+        if isinstance(event, StageStarted):
+            jobs.outages = 1
+
+    result = rig.agent(jobs, outage).run(once=True)
+    assert result is not None
+    assert result.finished.outcome is Outcome.SUCCEEDED
+    assert jobs.updates[-1][0] is JobStatus.SUCCEEDED
+
+
+def test_a_job_left_after_its_reboot_is_verified_and_reported_not_installed_again(rig: Rig) -> None:
+    rig.agent(FakeJobs(job_execution(document=DOCUMENT))).run(once=True)
+    operations = rig.board.flash.operations
+    left = job_execution(
+        document=DOCUMENT,
+        status=JobStatus.IN_PROGRESS,
+        details={"stage": "reboot", "from_version": "v1.0.0", "to_version": "2.0.0"},
+    )
+    jobs = FakeJobs(left)
+    result = rig.agent(jobs).run(once=True)
+    assert result is not None
+    assert jobs.updates[-1][0] is JobStatus.SUCCEEDED
+    assert jobs.updates[-1][1]["from_version"] == "v1.0.0"
+    assert rig.board.flash.operations == operations
+
+
+def test_a_job_left_in_its_transfer_that_finds_the_version_running_is_rejected_as_such(rig: Rig) -> None:
+    rig.agent(FakeJobs(job_execution(document=DOCUMENT))).run(once=True)
+    left = job_execution(document=DOCUMENT, status=JobStatus.IN_PROGRESS, details={"stage": "transfer"})
+    jobs = FakeJobs(left)
+    rig.agent(jobs).run(once=True)
+    assert jobs.updates[-1][0] is JobStatus.REJECTED
+    assert jobs.updates[-1][1]["reason"] == "same-version"
+
+
+def test_a_bad_document_is_rejected_with_its_reason(rig: Rig) -> None:
+    jobs = FakeJobs(job_execution(document={"operation": "dance"}))
+    rig.agent(jobs).run(once=True)
+    status, details = jobs.updates[-1]
+    assert (status, details["reason"]) == (JobStatus.REJECTED, "unknown-operation")
+
+
+def test_a_job_offered_again_after_its_end_is_reported_again_and_not_worked_again(rig: Rig) -> None:
+    execution = job_execution(document=DOCUMENT)
+    agent = rig.agent(FakeJobs(execution))
+    agent.run(once=True)
+    operations = rig.board.flash.operations
+    jobs = FakeJobs(execution)
+    agent._jobs = jobs
+    agent.work(execution)
+    assert [status for status, _ in jobs.updates] == [JobStatus.SUCCEEDED]
+    assert rig.board.flash.operations == operations
+
+
+def test_an_agent_that_is_stopped_in_a_transfer_leaves_the_job_in_progress(rig: Rig) -> None:
+    rig.image = rig.samples.application("2.0.0", size_bytes=200_000)
+    jobs = FakeJobs(job_execution(document=DOCUMENT))
+
+    def stop(event: UpdateEvent) -> None:
+        if isinstance(event, Progress) and event.done_bytes:
+            agent.stop()
+
+    agent = rig.agent(jobs, stop)
+    result = agent.run()
+    assert result is not None
+    assert result.finished.outcome is Outcome.INTERRUPTED
+    assert {status for status, _ in jobs.updates} == {JobStatus.IN_PROGRESS}
+    assert rig.version == "1.0.0"
+
+
+def test_an_agent_that_is_stopped_after_scheduling_still_tells_the_end(rig: Rig) -> None:
+    jobs = FakeJobs(job_execution(document=DOCUMENT))
+
+    def stop(event: UpdateEvent) -> None:
+        if event.stage is Stage.REBOOT:
+            agent.stop()
+
+    agent = rig.agent(jobs, stop)
+    agent.run()
+    assert jobs.updates[-1][0] is JobStatus.SUCCEEDED
+
+
+def test_an_idle_agent_ends_when_it_is_stopped(rig: Rig) -> None:
+    waiting = threading.Event()
+
+    class Idle(FakeJobs):
+        woken: threading.Event = threading.Event()
+
+        def wait_for_job_change(self, timeout_s: float) -> bool:
+            waiting.set()
+            return self.woken.wait(timeout_s)
+
+        def wake(self) -> None:
+            self.woken.set()
+
+    agent = rig.agent(Idle(None))
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    assert waiting.wait(10)
+    agent.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_broker_that_will_never_accept_us_ends_the_agent(rig: Rig) -> None:
+    class Refused(FakeJobs):
+        def wait_for_job_change(self, timeout_s: float) -> bool:
+            raise CloudError("the certificate is not trusted", reason="tls")
+
+    with pytest.raises(CloudError, match="not trusted"):
+        rig.agent(Refused(None, outages=1)).run()
