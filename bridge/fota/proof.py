@@ -31,7 +31,13 @@ _DELTA_RESULTS: Final = {
 
 
 class Proof(Protocol):
-    """How one kind of update is applied and proven."""
+    """How one kind of update is applied and proven.
+
+    Attributes:
+        success: What can be said when everything was proven.
+    """
+
+    success: str
 
     def version_of(self, identity: BoardIdentity) -> str | None:
         """The version that this kind of update changes."""
@@ -62,12 +68,14 @@ def proof_for(kind: ImageKind, before: BoardIdentity) -> Proof:
 class ApplicationProof:
     """MCUboot test swap: the new version answers, and it confirmed itself."""
 
+    success = "the board runs the new image and has confirmed it"
+
     def __init__(self, before: BoardIdentity) -> None:
         self._before = before
 
     def version_of(self, identity: BoardIdentity) -> str | None:
-        """Version of the running application."""
-        return identity.application_version
+        """Version of the running application, without the ``v`` that firmware likes to print."""
+        return (identity.application_version or "").removeprefix("v") or None
 
     def apply(self, board: Board) -> BootReport:
         """Reset the board; MCUboot swaps."""
@@ -123,12 +131,14 @@ class ApplicationProof:
 class ModemDeltaProof:
     """Modem delta: the modem reports success, and its version (or at least its build UUID) is the new one."""
 
+    success = "the modem runs the new firmware"
+
     def __init__(self, before: BoardIdentity) -> None:
         self._before = before
 
     def version_of(self, identity: BoardIdentity) -> str | None:
-        """Version of the running modem firmware."""
-        return identity.modem_version
+        """Release of the running modem firmware, such as ``2.0.2``."""
+        return modem_release(identity.modem_version) or identity.modem_version
 
     def apply(self, board: Board) -> BootReport:
         """Restart the modem, which applies the delta; this may take minutes."""

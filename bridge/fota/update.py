@@ -86,6 +86,7 @@ class Update:
         self._head: ImageHead | None = None
         self._from_version: str | None = None
         self._running_version: str | None = None
+        self._success = "the image may be installed"
 
     def stop(self, reason: UpdateCanceledError | InterruptedUpdateError) -> None:
         """Stop before the image is scheduled, if it is not yet; may be called from any thread."""
@@ -187,6 +188,7 @@ class Update:
                 yield Notice(self._stage, text)
         finally:
             self._running_version = proof.version_of(board.identify())
+        self._success = proof.success
 
     def _was_applied(self, proof: Proof, before: BoardIdentity, head: ImageHead) -> bool:
         """Whether an earlier run of this very update got as far as the reboot."""
@@ -208,12 +210,7 @@ class Update:
             return Finished(
                 self._stage, outcome_of(self.error), self.error.reason, self.error.message, *versions
             )
-        text = (
-            "the image may be installed"
-            if self._options.check_only
-            else "the board runs the new image, confirmed"
-        )
-        return Finished(self._stage, Outcome.SUCCEEDED, None, text, *versions)
+        return Finished(self._stage, Outcome.SUCCEEDED, None, self._success, *versions)
 
 
 def _invalidate(target: DfuTarget) -> None:

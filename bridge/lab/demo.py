@@ -9,6 +9,7 @@ from bridge.board import Board
 from bridge.cloud import Endpoint
 from bridge.fota import UpdateEvent, UpdateOptions
 from bridge.fota.service import DownloadSettings, running_agent
+from bridge.fota.versions import modem_release
 from bridge.image import inspect_file
 from bridge.lab.jobs_model import Execution, ExecutionStatus
 from bridge.lab.local_cloud import Credentials, LocalCloud
@@ -68,7 +69,7 @@ class DemoResult:
             self.execution.status is ExecutionStatus.SUCCEEDED
             and self.confirmed
             and details.get("running_version") == self.running_version
-            and details.get("from_version") != self.running_version
+            and details.get("from_version") not in (None, self.running_version)
         )
 
 
@@ -167,7 +168,7 @@ def _read_back(setup: DemoSetup, execution: Execution, board: VirtualBoard, port
     """Ask the board once more, and look into its flash: its own word is not enough for a demo."""
     if setup.kind == "modem-delta":
         with Board.open(port) as opened:
-            return DemoResult(execution, opened.identify().modem_version or "", confirmed=True)
+            return DemoResult(execution, modem_release(opened.identify().modem_version) or "", confirmed=True)
     flash, layout = board.flash, board.layout
     confirmed = swap_type(flash, layout) is SwapType.NONE
     return DemoResult(execution, running_version(flash, layout), confirmed)

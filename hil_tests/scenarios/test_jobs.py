@@ -25,9 +25,9 @@ def test_an_application_is_updated_confirmed_and_reported(bench: Bench) -> None:
     status, reason, details = story(execution)
     assert (code, status, reason) == (0, "SUCCEEDED", None)
     assert (details["from_version"], details["to_version"], details["running_version"]) == (
-        "v1.0.0",
+        "1.0.0",
         "2.0.0",
-        "v2.0.0",
+        "2.0.0",
     )
     assert details["stage"] == "done"
     assert_board_runs(bench, "2.0.0")
@@ -38,7 +38,7 @@ def test_a_modem_delta_is_applied_and_reported(bench: Bench) -> None:
     code, execution = bench.run_job(bench.document(image, **image_facts(image)))
     status, reason, details = story(execution)
     assert (code, status, reason) == (0, "SUCCEEDED", None)
-    assert details["running_version"] == "mfw_nrf91x1_2.0.3"
+    assert details["running_version"] == "2.0.3"
     assert_board_runs(bench, OLD_VERSION)
 
 
@@ -54,7 +54,7 @@ def test_an_image_with_a_bad_signature_is_rejected_by_the_bootloader_and_we_noti
     status, reason, details = story(execution)
     assert (code, status, reason) == (7, "FAILED", "rejected-by-bootloader")
     assert details["message"].startswith("rejected by the bootloader")
-    assert details["running_version"] == "v1.0.0"
+    assert details["running_version"] == "1.0.0"
     assert_board_runs(bench, OLD_VERSION)
 
 
@@ -90,7 +90,7 @@ def test_a_delta_whose_name_hides_its_base_is_refused_by_the_modem(bench: Bench,
     delta.write_bytes(bench.samples.modem_delta("2.0.1", "2.0.3").read_bytes())
     code, execution = bench.run_job(bench.document(delta, operation="modem_fw_update"))
     status, reason, details = story(execution)
-    assert (status, details["running_version"]) == ("FAILED", "mfw_nrf91x1_2.0.2")
+    assert (status, details["running_version"]) == ("FAILED", "2.0.2")
     assert (code, reason) in {(7, "wrong-delta-base"), (6, "write-failed")}
 
 

@@ -66,7 +66,7 @@ def test_a_job_is_taken_worked_and_reported_with_its_story(rig: Rig) -> None:
     first, last = jobs.updates[0], jobs.updates[-1]
     assert first == (JobStatus.IN_PROGRESS, {"stage": "fetch"})
     assert last[0] is JobStatus.SUCCEEDED
-    assert last[1]["running_version"] == "v2.0.0"
+    assert last[1]["running_version"] == "2.0.0"
     reported = [details["stage"] for status, details in jobs.updates if status is JobStatus.IN_PROGRESS]
     assert [stage for stage in reported if stage in ("schedule", "reboot")] == ["schedule", "reboot"]
 
@@ -118,13 +118,13 @@ def test_a_job_left_after_its_reboot_is_verified_and_reported_not_installed_agai
     left = job_execution(
         document=DOCUMENT,
         status=JobStatus.IN_PROGRESS,
-        details={"stage": "reboot", "from_version": "v1.0.0", "to_version": "2.0.0"},
+        details={"stage": "reboot", "from_version": "1.0.0", "to_version": "2.0.0"},
     )
     jobs = FakeJobs(left)
     result = rig.agent(jobs).run(once=True)
     assert result is not None
     assert jobs.updates[-1][0] is JobStatus.SUCCEEDED
-    assert jobs.updates[-1][1]["from_version"] == "v1.0.0"
+    assert jobs.updates[-1][1]["from_version"] == "1.0.0"
     assert rig.board.flash.operations == operations
 
 
