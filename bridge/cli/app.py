@@ -7,7 +7,7 @@ import click
 import typer
 
 from bridge import __version__
-from bridge.cli import board_commands, cloud, demo, flash, image, run_agent
+from bridge.cli import board_commands, cloud, demo, flash, image, run_agent, virtual_board
 from bridge.cli.output import console, report_error
 from bridge.errors import BridgeError, InterruptedUpdateError
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (flash, run_agent, demo, board_commands, image, cloud):
+for group in (flash, run_agent, demo, board_commands, image, virtual_board, cloud):
     group.register(app)
 
 

@@ -2,19 +2,15 @@
 
 import ipaddress
 import shlex
-import signal
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from json import dumps
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from bridge.cli.output import console, emit_json, use_json
+from bridge.cli.signals import until_interrupted
 from bridge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,30 +58,14 @@ def run_cloud(
         ) from error
 
     with (
-        _until_interrupted() as interrupted,
+        until_interrupted() as wait,
         LocalCloud(state, host=host, mqtt_port=mqtt_port, https_port=https_port, broker=broker) as cloud,
     ):
         things = [cloud.add_thing(name) for name in thing or ["nrf91-lab-1"]]
         files = sorted(path for path in images.iterdir() if path.is_file()) if images else []
         urls = [cloud.publish_image(path) for path in files]
         (_tell_machine if json else _tell_person)(cloud, things, urls)
-        interrupted.wait()
-
-
-@contextmanager
-def _until_interrupted() -> Iterator[threading.Event]:
-    """Let SIGINT and SIGTERM set an event: to be interrupted is how this command is meant to end."""
-    interrupted = threading.Event()
-
-    def note(_signal: int, _frame: FrameType | None) -> None:
-        interrupted.set()
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        wait()
 
 
 def _tell_machine(cloud: "LocalCloud", things: "list[Credentials]", urls: list[str]) -> None:

@@ -1,0 +1,118 @@
+"""``nrf91-bridge board``: a virtual nRF91 board on a pty, for any tool that works with a real one."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bridge.cli.options import JsonOption
+from bridge.cli.output import console, emit_json, use_json
+from bridge.cli.signals import until_interrupted
+from bridge.errors import UsageError
+
+FACTORY_VERSION = "1.0.0"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("board")(board)
+
+
+def board(
+    model: Annotated[str, typer.Option(help="Board model.")] = "nrf9151dk",
+    firmware: Annotated[
+        str, typer.Option(help="What the board's applications are: serial-modem.")
+    ] = "serial-modem",
+    timing: Annotated[
+        Literal["simulated", "real"],
+        typer.Option(help="real: the line and the flash take the time that a board takes."),
+    ] = "simulated",
+    link: Annotated[Path | None, typer.Option(help="Make this path a symbolic link to the port.")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Directory in which the board lives between runs.")
+    ] = None,
+    baud: Annotated[int, typer.Option(help="Line speed of the board after a reset.")] = 115_200,
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Signed image of a fresh board; default: a sample, 1.0.0."
+        ),
+    ] = None,
+    key: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Key (PEM) that MCUboot trusts; default: the development key."
+        ),
+    ] = None,
+    flow_control: Annotated[
+        bool, typer.Option("--flow-control/--no-flow-control", help="The UART has RTS/CTS.")
+    ] = True,
+    battery_mv: Annotated[int, typer.Option("--battery-mv", help="Supply voltage in mV.")] = 4_464,
+    json: JsonOption = False,
+) -> None:
+    """Serve a virtual board on a pty until interrupted (or told to end with SIGTERM)."""
+    use_json(json)
+    from bridge.virtual.board import VirtualBoard  # noqa: PLC0415
+    from bridge.virtual.modem import ModemOptions  # noqa: PLC0415
+    from bridge.virtual.pty_server import PtyServer  # noqa: PLC0415
+
+    virtual = VirtualBoard(
+        model,
+        firmware=firmware,
+        timing=timing,
+        factory_image=image.read_bytes() if image else _factory_image(),
+        keys=[path.read_bytes() for path in key] if key else [_development_key()],
+        state_dir=state,
+        baud=baud,
+        flow_control=flow_control,
+        modem=ModemOptions(battery_mv=battery_mv),
+    )
+    with until_interrupted() as wait, virtual, PtyServer(virtual) as pty, _linked(link, pty.path) as port:
+        if json:
+            emit_json(
+                {"event": "ready", "port": str(port), "pty": pty.path, "model": model, "firmware": firmware}
+            )
+        else:
+            console.print(f"virtual {model} with {firmware} on [bold]{port}[/bold]; stop with Ctrl-C")
+        wait()
+
+
+def _factory_image() -> bytes:
+    from bridge.lab.sample_images import SampleImages  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="nrf91-bridge-board-") as directory:
+        return SampleImages(Path(directory)).application(FACTORY_VERSION).read_bytes()
+
+
+def _development_key() -> bytes:
+    from bridge.lab.sample_key import development_public_key_pem  # noqa: PLC0415
+
+    return development_public_key_pem()
+
+
+@contextmanager
+def _linked(link: Path | None, pty: str) -> Iterator[str]:
+    """Keep a symbolic link to the port; a stale one is replaced, a real file never."""
+    if link is None:
+        yield pty
+        return
+    if link.exists() and not link.is_symlink():
+        raise UsageError(f"{link} is a file", reason="link-taken", hint="Choose another --link.")
+    try:
+        # Made beside it and moved into place, so that the name never points nowhere.
+        draft = link.with_name(f".{link.name}.{os.getpid()}")
+        draft.symlink_to(pty)
+        draft.replace(link)
+    except OSError as error:
+        raise UsageError(f"cannot make the link {link}: {error.strerror}", reason="link-failed") from error
+    try:
+        yield str(link)
+    finally:
+        with contextlib.suppress(OSError):
+            if str(link.readlink()) == pty:
+                link.unlink()
