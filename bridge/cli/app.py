@@ -3,7 +3,6 @@
 import logging
 from typing import Annotated
 
-import click
 import typer
 
 from bridge import __version__
@@ -52,18 +51,17 @@ def run() -> int:
         The exit code: 0, or that of the error family (see :mod:`bridge.errors`).
     """
     try:
-        result = app(standalone_mode=False)
+        app()
     except BridgeError as error:
         report_error(error)
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        report_error(InterruptedUpdateError("stopped by the user"))
-        return InterruptedUpdateError.exit_code
+    except SystemExit as leaving:  # how typer ends a command, its own usage errors and Ctrl-C included
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        if code == InterruptedUpdateError.exit_code:
+            report_error(InterruptedUpdateError("stopped by the user"))
+        return code
     except Exception:  # noqa: BLE001 - the last line of defence: a bug gets its traceback and its exit code
         console.print_exception(show_locals=False)
         console.print("error: this is a bug in nrf91-bridge; please report the lines above", style="red")
         return BridgeError.exit_code
-    return result if isinstance(result, int) else 0
+    return 0
