@@ -132,6 +132,17 @@ class AtClient:
                 raise _refusal(text, result)
             return lines
 
+    def command_again(
+        self, text: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, on_slow: Callable[[], None] | None = None
+    ) -> list[str]:
+        """Like :meth:`command`, but sent once more when no answer came; for commands that may run twice."""
+        try:
+            return self.command(text, timeout_s=timeout_s, on_slow=on_slow)
+        except LinkError as error:
+            if error.reason != "no-answer":
+                raise
+        return self.command(text, timeout_s=timeout_s, on_slow=on_slow)
+
     def _collect(self, lines: list[str], timeout_s: float) -> FinalResult | None:
         deadline = time.monotonic() + timeout_s
         while (event := self._next_event(deadline)) is not None:
@@ -258,14 +269,14 @@ class AtClient:
             with self._changed:
                 self._subscribers.remove(callback)
 
-    def flush_urcs(self, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def flush_urcs(self, timeout_s: float = 3.0) -> None:
         """Make the board send the URCs that it holds back.
 
         Serial Modem flushes them at the end of a command, after the final result; so they have all come when
         the result of a second command is here.
         """
         for _ in range(2):
-            self.command("AT", timeout_s=timeout_s)
+            self.command_again("AT", timeout_s=timeout_s)
 
     # --- the link's other states ----------------------------------------------------------------------------
 

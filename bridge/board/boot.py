@@ -48,9 +48,12 @@ def wait_boot(at: AtClient, link: Link, deadline: float) -> list[str]:
         LinkError: It is not back in time (reason ``not-back``), or restarts again and again (``boot-loop``).
     """
     messages: list[str] = []
+    alive = False
     while True:
         try:
-            messages += _wait_sign_of_life(at, deadline)
+            if not alive:
+                messages += _wait_sign_of_life(at, deadline)
+                alive = True
             return _settle(at, messages, deadline)
         except LinkError as error:
             if error.reason == "boot-loop":
@@ -65,8 +68,7 @@ def wait_boot(at: AtClient, link: Link, deadline: float) -> list[str]:
             if not link.is_open:
                 link.reopen(left_s)
                 at.restart()
-                if at.probe(_PROBE_S):  # its start message may have gone before the port was there
-                    return _settle(at, messages, deadline)
+                alive = at.probe(_PROBE_S)  # its start message may have gone before the port was there
 
 
 def _wait_sign_of_life(at: AtClient, deadline: float) -> list[str]:

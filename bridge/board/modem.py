@@ -5,16 +5,21 @@ Sources: Nordic's nRF91 AT command reference (reply shapes), ncs-serial-modem ``
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, TypeVar
 
-from bridge.board.at_client import DEFAULT_TIMEOUT_S, AtClient
+from bridge.board.at_client import AtClient
 from bridge.errors import BoardRefusedError, LinkError
 from bridge.wire.at import split_fields
 
+QUESTION_TIMEOUT_S: Final = 5.0
 FUNCTIONAL_MODE_TIMEOUT_S: Final = 30.0
 """Leaving the network takes seconds."""
+
+
+_T = TypeVar("_T")
 
 
 class FunctionalMode(IntEnum):
@@ -108,19 +113,11 @@ class Modem:
 
     def set_functional_mode(self, mode: int) -> None:
         """``AT+CFUN=<mode>``; leaving the network takes seconds."""
-        self._at.command(f"AT+CFUN={mode:d}", timeout_s=FUNCTIONAL_MODE_TIMEOUT_S)
+        self._at.command_again(f"AT+CFUN={mode:d}", timeout_s=FUNCTIONAL_MODE_TIMEOUT_S)
 
     def registration(self) -> Registration:
         """``AT+CEREG?``."""
-        fields = self._fields("AT+CEREG?")
-        area, cell, technology = [*fields[2:5], "", "", ""][:3]
-        return Registration(
-            mode=_integer(fields[0]),
-            status=_integer(fields[1]) if len(fields) > 1 else 0,
-            tracking_area=area or None,
-            cell=cell or None,
-            technology=int(technology) if technology.isdigit() else None,
-        )
+        return self._ask("AT+CEREG?", _registration)
 
     def subscribe_registration(self, mode: int) -> None:
         """``AT+CEREG=<mode>``."""
@@ -128,7 +125,7 @@ class Modem:
 
     def monitor(self) -> tuple[str, ...]:
         """``AT%XMONITOR``: registration status and, when registered, operator, cell and signal; as fields."""
-        return tuple(self._fields("AT%XMONITOR"))
+        return self._ask("AT%XMONITOR", tuple)
 
     def battery_mv(self) -> int:
         """``AT%XVBAT``: supply voltage in millivolt."""
@@ -149,11 +146,11 @@ class Modem:
     def firmware_version(self) -> FirmwareVersion:
         """``AT#XSMVER``, or ``AT#XSLMVER`` on older firmware."""
         try:
-            fields = self._fields("AT#XSMVER")
+            fields = self._ask("AT#XSMVER", tuple)
         except BoardRefusedError:
-            fields = self._fields("AT#XSLMVER")
-            return FirmwareVersion("#XSLMVER", fields[0], tuple(fields))
-        return FirmwareVersion("#XSMVER", fields[0], tuple(fields))
+            fields = self._ask("AT#XSLMVER", tuple)
+            return FirmwareVersion("#XSLMVER", fields[0], fields)
+        return FirmwareVersion("#XSMVER", fields[0], fields)
 
     def bootloader_version(self) -> int:
         """``AT#XBOOTINFO=0``: monotonic version of the running MCUboot."""
@@ -165,21 +162,45 @@ class Modem:
 
     def delta_area(self) -> tuple[int, int]:
         """``AT#XFOTA=7``: size of the modem's update area in bytes, and how far it is filled."""
-        fields = self._fields("AT#XFOTA=7")
-        return _integer(fields[0]), _integer(fields[1] if len(fields) > 1 else "")
+        return self._ask("AT#XFOTA=7", _size_and_offset)
 
     def _text(self, command: str) -> str:
-        return ",".join(self._fields(command))
+        return self._ask(command, ",".join)
 
     def _number(self, command: str) -> int:
-        return _integer(self._fields(command)[0])
+        return self._ask(command, lambda fields: _integer(fields[0]))
+
+    def _ask(self, command: str, understand: Callable[[list[str]], _T]) -> _T:
+        """Ask once more when noise made nonsense of the answer; questions may be repeated."""
+        try:
+            return understand(self._fields(command))
+        except LinkError as error:
+            if error.reason != "bad-answer":
+                raise
+        return understand(self._fields(command))
 
     def _fields(self, command: str) -> list[str]:
-        lines = self._at.command(command, timeout_s=DEFAULT_TIMEOUT_S)
+        lines = self._at.command_again(command, timeout_s=QUESTION_TIMEOUT_S)
         if not lines:
             raise LinkError(f"the answer to {command} is empty", reason="bad-answer")
         name = re.sub(r"[?=].*", "", command[2:])
         return split_fields(lines[0].removeprefix(f"{name}:"))
+
+
+def _registration(fields: list[str]) -> Registration:
+    mode, status, area, cell, technology = [*fields, "", "", "", ""][:5]
+    return Registration(
+        mode=_integer(mode),
+        status=_integer(status),
+        tracking_area=area or None,
+        cell=cell or None,
+        technology=int(technology) if technology.isdigit() else None,
+    )
+
+
+def _size_and_offset(fields: list[str]) -> tuple[int, int]:
+    size, offset = [*fields, ""][:2]
+    return _integer(size), _integer(offset)
 
 
 def _integer(field: str) -> int:

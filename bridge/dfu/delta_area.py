@@ -27,6 +27,7 @@ class DeltaArea:
         board: The board.
         write_filler: Appends that many bytes that are no part of any delta.
         notice: Called with remarks for people.
+        command_timeout_s: How long an answer may take when nothing is erased.
         erase_timeout_s: How long an erase may take.
 
     Attributes:
@@ -39,12 +40,15 @@ class DeltaArea:
         board: Board,
         write_filler: Callable[[int], None],
         notice: Callable[[str], None],
+        *,
+        command_timeout_s: float,
         erase_timeout_s: float,
     ) -> None:
         self.written_bytes: int | None = None
         self._board = board
         self._write_filler = write_filler
         self._notice = notice
+        self._command_timeout_s = command_timeout_s
         self._erase_timeout_s = erase_timeout_s
 
     def prepare(self, size_bytes: int) -> int:
@@ -102,10 +106,11 @@ class DeltaArea:
         return before is not None and after not in (None, before)
 
     def _open_session(self, size_bytes: int) -> None:
+        may_erase = self._filled_bytes() in (None, DIRTY_OFFSET)
         try:
-            self._board.at.command(
+            self._board.at.command_again(
                 init_command(XdfuType.MODEM_DELTA, size_bytes),
-                timeout_s=self._erase_timeout_s,
+                timeout_s=self._erase_timeout_s if may_erase else self._command_timeout_s,
                 on_slow=lambda: self._notice("the modem is erasing its update area; this can take minutes"),
             )
         except BoardRefusedError as error:

@@ -67,7 +67,7 @@ class XdfuTiming:
     erase_s: float = 600.0
     flash_bytes_per_s: int = 8_000
     margin_s: float = 3.0
-    schedule_s: float = 60.0
+    schedule_s: float = 30.0
     recovery_s: float = 60.0
 
 
@@ -99,7 +99,13 @@ class XdfuTarget:
         self._chunk_bytes = (
             CHUNK_WITH_FLOW_CONTROL_BYTES if board.link.flow_control else CHUNK_WITHOUT_FLOW_CONTROL_BYTES
         )
-        self._area = DeltaArea(board, self._write_filler, self._notice, self._timing.erase_s)
+        self._area = DeltaArea(
+            board,
+            self._write_filler,
+            self._notice,
+            command_timeout_s=self._timing.command_s,
+            erase_timeout_s=self._timing.erase_s,
+        )
         self._type = XdfuType.APPLICATION
         self._size_bytes = 0
         self._offset = 0
@@ -160,7 +166,12 @@ class XdfuTarget:
         with self._at.session():
             self._may_be_scheduled = True
             self._at.take_urcs(self._is_status)
-            self._at.command(apply_command(self._type), timeout_s=self._timing.schedule_s)
+            try:
+                self._at.command(apply_command(self._type), timeout_s=self._timing.schedule_s)
+            except LinkError as error:
+                if error.reason != "no-answer":
+                    raise
+                self._at.flush_urcs()  # if only the OK was lost, the status still comes
             try:
                 status = self._wait_status(XdfuOperation.APPLY, self._timing.schedule_s)
             except _BytesLostError as error:
@@ -271,7 +282,7 @@ class XdfuTarget:
         self._chunk_bytes = max(_SMALLEST_CHUNK_BYTES, self._chunk_bytes // _SHRINK_FACTOR)
 
     def _overwrite_first_page(self) -> None:
-        self._at.command(init_command(self._type, _PAGE_BYTES), timeout_s=self._timing.command_s)
+        self._at.command_again(init_command(self._type, _PAGE_BYTES), timeout_s=self._timing.command_s)
         self._offset = 0
         self._write_filler(_PAGE_BYTES)
 
@@ -291,7 +302,7 @@ class XdfuTarget:
 
     def _init_application(self, size_bytes: int) -> None:
         try:
-            self._at.command(init_command(self._type, size_bytes), timeout_s=self._timing.command_s)
+            self._at.command_again(init_command(self._type, size_bytes), timeout_s=self._timing.command_s)
         except BoardRefusedError as error:
             raise self._init_refusal(size_bytes, error) from error
 

@@ -137,3 +137,18 @@ def test_an_answer_that_makes_no_sense_is_a_link_error(modem: Modem, peer: Scrip
     with pytest.raises(LinkError) as caught:
         modem.battery_mv()
     assert caught.value.reason == "bad-answer"
+
+
+def test_a_garbled_answer_is_asked_for_once_more(modem: Modem, peer: ScriptedPeer) -> None:
+    replies = iter([line("%XVBAT: 44\x7f4"), line("%XVBAT: 4464")])
+    peer.answers["AT%XVBAT"] = lambda _: next(replies)
+    assert modem.battery_mv() == 4464
+
+
+def test_a_lost_answer_is_asked_for_once_more(
+    modem: Modem, peer: ScriptedPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.board.modem.QUESTION_TIMEOUT_S", 0.1)
+    replies = iter(["", line("%XVBAT: 4464")])
+    peer.answers["AT%XVBAT"] = lambda _: next(replies)
+    assert modem.battery_mv() == 4464

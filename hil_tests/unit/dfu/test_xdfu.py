@@ -297,6 +297,23 @@ def test_a_schedule_without_a_result_is_a_link_error(monkeypatch: pytest.MonkeyP
         assert caught.value.reason == "no-answer"
 
 
+def test_a_schedule_whose_ok_is_lost_counts_by_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    with bench() as (modem, _, target):
+        run_all(target)
+        apply = modem._xdfuapply
+        monkeypatch.setattr(modem, "_xdfuapply", lambda kind: apply(kind).replace("OK", "O"))
+        target.schedule()
+        assert modem.scheduled == [0]
+
+
+def test_a_session_whose_ok_is_lost_is_opened_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    with bench() as (modem, _, target):
+        init, answers = modem._xdfuinit, iter([""])
+        monkeypatch.setattr(modem, "_xdfuinit", lambda *numbers: next(answers, init(*numbers)))
+        run_all(target)
+        assert modem.sessions[-1] == IMAGE
+
+
 def test_a_source_that_ends_early_is_told() -> None:
     with bench() as (_, _, target), pytest.raises(LinkError) as caught:
         list(transfer(target, BytesSource(b"short", "image.bin"), ImageKind.APPLICATION, 10))
