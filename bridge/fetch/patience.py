@@ -1,69 +1,108 @@
-"""How patient a download is: pauses between attempts, and when it is given up."""
+"""When to try again and when to give up: a retry budget that progress refills, pauses, stalls, and one deadline over all."""
 
-import threading
-import time
-from dataclasses import dataclass
+from threading import Event
+from typing import NoReturn
 
 from bridge.errors import CloudError
-from bridge.fetch.answers import TryAgainError
+from bridge.fetch.failure import RetryableError
+from bridge.fetch.options import Clock, DownloadOptions
 
-
-@dataclass(frozen=True)
-class DownloadOptions:
-    """How patient a download is.
-
-    Attributes:
-        fragment_bytes: Size of one range request. Large enough that its round trip does not matter beside it, small
-            enough that little is lost when it breaks.
-        connect_timeout_s: For a connection to be made.
-        read_timeout_s: Longest silence of a server; then the rest is asked for again.
-        no_progress_timeout_s: Without any new byte for so long, it is given up.
-        total_timeout_s: However well it goes.
-        first_backoff_s: Pause after the first failure; it doubles up to ``max_backoff_s``.
-        max_backoff_s: Longest pause that the server did not ask for.
-    """
-
-    fragment_bytes: int = 1024 * 1024
-    connect_timeout_s: float = 10.0
-    read_timeout_s: float = 30.0
-    no_progress_timeout_s: float = 60.0
-    total_timeout_s: float = 3600.0
-    first_backoff_s: float = 0.2
-    max_backoff_s: float = 10.0
+_LEAST_TIMEOUT_S = 0.05
 
 
 class Patience:
-    """Waits between attempts, and knows when to give up.
+    """Counts failures, and the time.
 
     Args:
-        options: How patient the download is; its time runs from now on.
+        options: The limits.
+        clock: The time.
+        closed: Ends pauses.
     """
 
-    def __init__(self, options: DownloadOptions) -> None:
-        started_s = time.monotonic()
+    def __init__(self, options: DownloadOptions, clock: Clock, closed: Event) -> None:
         self._options = options
-        self._end_s = started_s + options.total_timeout_s
-        self._progress_s = started_s
-        self._backoff_s = options.first_backoff_s
+        self._clock = clock
+        self._closed = closed
+        self._deadline_s = clock.now_s() + options.total_timeout_s
+        self._progress_s = clock.now_s()
+        self._failures = 0
+        self._new_bytes = 0
+        self._window_start_s = 0.0
+        self._window_bytes = 0
+        self.retries = 0
 
-    def renew(self) -> None:
-        """Something came."""
-        self._progress_s = time.monotonic()
-        self._backoff_s = self._options.first_backoff_s
-
-    def wait(self, error: TryAgainError, closed: threading.Event) -> None:
-        """Pause after a failure.
+    def timeouts_s(self) -> tuple[float, float]:
+        """Timeouts of the next request, for connecting and for silence; none outlasts the deadline.
 
         Raises:
-            CloudError: It has failed for too long.
+            CloudError: The deadline has passed (reason ``timeout``).
         """
-        wait_s = error.wait_s if error.wait_s is not None else self._backoff_s
-        self._backoff_s = min(2 * self._backoff_s, self._options.max_backoff_s)
-        give_up_s = min(self._progress_s + self._options.no_progress_timeout_s, self._end_s)
-        if time.monotonic() + wait_s > give_up_s:
+        left_s = self._deadline_s - self._clock.now_s()
+        if left_s <= 0:
+            self._too_late()
+        silence_s = min(self._options.read_timeout_s, self._options.no_progress_timeout_s / 2)
+        return (
+            max(_LEAST_TIMEOUT_S, min(self._options.connect_timeout_s, left_s)),
+            max(_LEAST_TIMEOUT_S, min(silence_s, left_s)),
+        )
+
+    def begin_body(self) -> None:
+        """A body begins to arrive."""
+        self._window_start_s, self._window_bytes = self._clock.now_s(), 0
+
+    def progress(self, arrived_bytes: int, new_bytes: int) -> None:
+        """Bytes arrived, some of them new.
+
+        Raises:
+            RetryableError: Too few in too long a time (reason ``stalled``).
+            CloudError: The deadline has passed (reason ``timeout``).
+        """
+        now_s = self._clock.now_s()
+        self._new_bytes += new_bytes
+        if self._new_bytes >= self._options.progress_bytes:
+            self._failures = self._new_bytes = 0
+            self._progress_s = now_s
+        if now_s > self._deadline_s:
+            self._too_late()
+        self._window_bytes += arrived_bytes
+        if now_s - self._window_start_s >= self._options.drip_window_s:
+            if self._window_bytes < self._options.progress_bytes:
+                raise RetryableError("the image server sends next to nothing", reason="stalled")
+            self._window_start_s, self._window_bytes = now_s, 0
+
+    def count_retry(self) -> None:
+        """Something is asked for in another way."""
+        self.retries += 1
+
+    def pause_or_give_up(self, failure: RetryableError, received_bytes: int) -> None:
+        """Wait before the next try.
+
+        Raises:
+            CloudError: There is none; the failure's reason.
+        """
+        self._failures += 1
+        now_s = self._clock.now_s()
+        pause_s = self._options.pause_s(self._failures)
+        if failure.pause_s is not None:
+            asked_s = min(failure.pause_s, self._options.longest_retry_after_s)
+            pause_s = max(pause_s, asked_s)
+            self._progress_s += pause_s
+        give_up_s = min(self._progress_s + self._options.no_progress_timeout_s, self._deadline_s)
+        if self._failures > self._options.retries or now_s + pause_s >= give_up_s:
+            tries = f"{self._failures} tries" if self._failures > 1 else "one try"
             raise CloudError(
-                error.message,
-                reason=error.reason,
-                hint="The download was tried again and again; check the server.",
-            ) from error
-        closed.wait(wait_s)
+                f"{failure}; given up after {tries} without progress",
+                reason=failure.reason,
+                offset=received_bytes,
+                hint=failure.hint
+                or "Check the network and the image server; what is here is kept for the next try.",
+            )
+        self.retries += 1
+        self._clock.wait(self._closed, pause_s)
+
+    def _too_late(self) -> NoReturn:
+        raise CloudError(
+            f"the download did not end within {self._options.total_timeout_s:g} s",
+            reason="timeout",
+            hint="What is here is kept for the next try.",
+        )

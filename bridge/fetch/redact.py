@@ -1,37 +1,54 @@
-"""The one place where URLs lose their secrets before anybody sees them.
+"""URLs without what must stay secret: a presigned URL's query is a key, and so may be its user information.
 
-The query of a presigned URL is a credential; so are user name and password. urllib3 logs the path with its query at DEBUG
-level: a filter on its logger cuts it off.
+urllib3 logs each request's path with its query at DEBUG. Its loggers keep their level, because that log is worth having on
+a bench and is not ours to take away, but a filter on them removes the queries.
 """
 
 import logging
+import re
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-_LOGGER: Final = "urllib3.connectionpool"
+_URLLIB3_LOGGERS: Final = tuple(
+    f"urllib3.{module}"
+    for module in ("connection", "connectionpool", "poolmanager", "response", "util.retry")
+)
+_QUERY: Final = re.compile(r"\?[^\s\"'<>]*")
+_USER_INFORMATION: Final = re.compile(r"(?<=://)[^\s/@\"'<>]*@")
+HIDDEN_QUERY: Final = "?..."
 
 
 def redact_url(url: str) -> str:
-    """A URL without query, fragment, user name and password; for messages and logs."""
+    """A URL for people and logs: without user information, query and fragment.
+
+    Returns:
+        ``https://host:port/path``; for a text that is no URL, words that repeat none of it.
+    """
     try:
         parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        return urlunsplit((parts.scheme, host, parts.path, "", ""))
     except ValueError:
         return "(unreadable URL)"
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}" if host else "(URL without a host)"
 
 
-class _CutQueries(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(
-                arg.partition("?")[0] if isinstance(arg, str) and "?" in arg else arg for arg in record.args
-            )
-        return True
+def redact_text(text: str) -> str:
+    """Someone else's text that may quote URLs, without their queries and user information."""
+    return _USER_INFORMATION.sub("", _QUERY.sub(HIDDEN_QUERY, text))
 
 
 def hide_queries_in_logs() -> None:
-    """Keep queries out of urllib3's log; may be called any number of times."""
-    logger = logging.getLogger(_LOGGER)
-    if not any(isinstance(each, _CutQueries) for each in logger.filters):
-        logger.addFilter(_CutQueries())
+    """Put the filter on urllib3's loggers; once is enough, more often does no harm."""
+    for name in _URLLIB3_LOGGERS:
+        logging.getLogger(name).addFilter(_FILTER)
+
+
+class _QueryFilter(logging.Filter):
+    """Takes queries out of records on their way to the handlers."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redact_text(record.getMessage()), ()
+        return True
+
+
+_FILTER: Final = _QueryFilter()
