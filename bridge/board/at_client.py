@@ -9,10 +9,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from bridge.board.link import Link
+from bridge.board.urcs import UrcBox, UrcFilter
 from bridge.errors import BoardRefusedError, LinkError
 from bridge.wire.at import AtEvent, AtParser, FinalResult, InformationLine, Urc, encode_command, mask_secrets
 
@@ -32,10 +33,6 @@ _QUIET_S: Final = 0.3
 _FIRST_QUIET_S: Final = 0.1
 """The same for a board that was just opened: an earlier program may have left a command behind."""
 _SLOW_S: Final = 2.0
-_KEPT_URCS: Final = 256
-
-UrcFilter = str | Callable[[str], bool]
-"""Beginning of the wanted URC, or a function that knows it."""
 
 
 class AtClient:
@@ -55,8 +52,7 @@ class AtClient:
         self._commands = threading.RLock()
         self._changed = threading.Condition()
         self._events: deque[AtEvent] = deque()
-        self._urcs: deque[str] = deque(maxlen=_KEPT_URCS)
-        self._subscribers: list[Callable[[str], None]] = []
+        self._urcs = UrcBox()
         self._lost: LinkError | None = None
         self._in_step = False
         self._unanswered = 0
@@ -69,25 +65,21 @@ class AtClient:
         """Take received bytes."""
         with self._changed:
             events = self._parser.feed(data)
+            # First the URCs: who sees a result must find all that came before it.
+            self._urcs.put([event.text for event in events if isinstance(event, Urc)])
             for event in events:
                 _log.debug("<- %s", event)
-                if isinstance(event, Urc):
-                    self._urcs.append(event.text)
-                else:
+                if not isinstance(event, Urc):
                     self._unanswered = max(0, self._unanswered - isinstance(event, FinalResult))
                     self._events.append(event)
             self._changed.notify_all()
-            subscribers = list(self._subscribers)
-        for event in events:
-            if isinstance(event, Urc):
-                for subscriber in subscribers:
-                    subscriber(event.text)
 
     def on_lost(self, error: LinkError) -> None:
         """Wake up whoever waits: nothing more will come."""
         with self._changed:
             self._lost = error
             self._changed.notify_all()
+        self._urcs.link_lost(error)
 
     # --- commands -------------------------------------------------------------------------------------------
 
@@ -228,7 +220,7 @@ class AtClient:
         with self._changed:
             self._parser.abandon_command()
 
-    # --- URCs -----------------------------------------------------------------------------------------------
+    # --- URCs -------------------------------------------------------------------------------------------
 
     def wait_urc(self, wanted: UrcFilter, timeout_s: float) -> str:
         """Take the oldest kept URC that fits, or wait for one; others stay for those who want them.
@@ -236,38 +228,15 @@ class AtClient:
         Raises:
             LinkError: None came in time (reason ``no-answer``), or the link is lost.
         """
-        deadline = time.monotonic() + timeout_s
-        with self._changed:
-            while True:
-                for urc in self._urcs:
-                    if _fits(urc, wanted):
-                        self._urcs.remove(urc)
-                        return urc
-                if self._lost is not None:
-                    raise self._lost
-                left_s = deadline - time.monotonic()
-                if left_s <= 0 or not self._changed.wait(left_s):
-                    name = wanted if isinstance(wanted, str) else "the expected message"
-                    raise LinkError(f"{name!r} did not come within {timeout_s:.1f} s", reason="no-answer")
+        return self._urcs.wait(wanted, timeout_s)
 
     def take_urcs(self, wanted: UrcFilter = "") -> list[str]:
         """Remove and return all kept URCs that fit."""
-        with self._changed:
-            taken = [urc for urc in self._urcs if _fits(urc, wanted)]
-            for urc in taken:
-                self._urcs.remove(urc)
-            return taken
+        return self._urcs.take(wanted)
 
-    @contextmanager
-    def subscription(self, callback: Callable[[str], None]) -> Iterator[None]:
+    def subscription(self, callback: Callable[[str], None]) -> AbstractContextManager[None]:
         """Have every URC given to a function, in the reader thread, as long as the block lasts."""
-        with self._changed:
-            self._subscribers.append(callback)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._subscribers.remove(callback)
+        return self._urcs.subscription(callback)
 
     def flush_urcs(self, timeout_s: float = 3.0) -> None:
         """Make the board send the URCs that it holds back.
@@ -288,6 +257,7 @@ class AtClient:
             self._lost = None
             self._in_step = False
             self._unanswered = 0
+        self._urcs.link_restored()
 
     def _begin(self, text: str) -> None:
         with self._changed:
@@ -324,10 +294,6 @@ def _silence(command: str, timeout_s: float) -> LinkError:
         reason="no-answer",
         hint="Is the board powered, and does its firmware speak AT on this port?",
     )
-
-
-def _fits(urc: str, wanted: UrcFilter) -> bool:
-    return urc.startswith(wanted) if isinstance(wanted, str) else wanted(urc)
 
 
 def _refusal(text: str, result: FinalResult) -> BoardRefusedError:

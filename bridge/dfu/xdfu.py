@@ -8,12 +8,19 @@ address of a write is ignored (bytes are appended), data mode ends only with the
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from bridge.board import Board, rescue
 from bridge.dfu.delta_area import DeltaArea
 from bridge.dfu.target import TransferRestartError
+from bridge.dfu.xdfu_tuning import (
+    BUFFERED_BYTES,
+    CHUNK_WITH_FLOW_CONTROL_BYTES,
+    CHUNK_WITHOUT_FLOW_CONTROL_BYTES,
+    SHRINK_FACTOR,
+    SMALLEST_CHUNK_BYTES,
+    XdfuTiming,
+)
 from bridge.errors import BoardRefusedError, LinkError, UsageError
 from bridge.image import ImageKind
 from bridge.wire.xdfu import (
@@ -31,44 +38,8 @@ _log = logging.getLogger(__name__)
 
 _TYPES: Final = {ImageKind.APPLICATION: XdfuType.APPLICATION, ImageKind.MODEM_DELTA: XdfuType.MODEM_DELTA}
 
-CHUNK_WITH_FLOW_CONTROL_BYTES: Final = 32 * 1024
-"""Each chunk costs about 70 bytes on the wire and two round trips through host and debug probe, while the flash
-idles. At 1 Mbaud, with flash as slow as the nRF91's, 4 KiB chunks give 22.0 kB/s, 32 KiB give 24.5 and larger ones no
-more (virtual board, real timing); but every 32 KiB more let a failure go unnoticed for another second."""
-
-CHUNK_WITHOUT_FLOW_CONTROL_BYTES: Final = 508
-"""While flash is erased (87 ms) the CPU takes nothing from the UART, and without RTS what its buffers cannot
-hold is lost. They are 3 x 256 bytes, of which one may be nearly used up by the command; so chunk and nudge
-fit into two."""
-
-_SMALLEST_CHUNK_BYTES: Final = 508
-_SHRINK_FACTOR: Final = 4
 _NUDGE: Final = "AT"
 _PAGE_BYTES: Final = 4096
-_BUFFERED_BYTES: Final = 16 * 1024
-"""What may still be on its way (host driver, debug probe, board) when the host's last write has returned."""
-
-
-@dataclass(frozen=True)
-class XdfuTiming:
-    """How long the board may take.
-
-    Attributes:
-        command_s: For a command that only looks at parameters.
-        erase_s: For ``#XDFUINIT`` of a modem delta, which may erase the modem's area for minutes before
-        ``OK``.
-        flash_bytes_per_s: Slowest flash to wait for; the nRF91's takes 31 kB/s.
-        margin_s: On top of what a chunk needs on the wire and in flash.
-        schedule_s: For ``#XDFUAPPLY``.
-        recovery_s: For leading a board out of data mode.
-    """
-
-    command_s: float = 10.0
-    erase_s: float = 600.0
-    flash_bytes_per_s: int = 8_000
-    margin_s: float = 3.0
-    schedule_s: float = 30.0
-    recovery_s: float = 60.0
 
 
 class XdfuTarget:
@@ -216,7 +187,7 @@ class XdfuTarget:
             if error.reason in {"no-answer", "write-timeout"}:
                 raise _BytesLostError(error.message) from error
             raise
-        buffered_s = wire_s * min(1.0, _BUFFERED_BYTES / len(chunk))
+        buffered_s = wire_s * min(1.0, BUFFERED_BYTES / len(chunk))
         self._wait_nudge(buffered_s + self._timing.margin_s)
         return self._wait_status(XdfuOperation.WRITE, self._timing.margin_s)
 
@@ -264,7 +235,7 @@ class XdfuTarget:
 
     def _leave_data_mode(self, announced_bytes: int) -> None:
         deadline = time.monotonic() + self._timing.recovery_s
-        limit_bytes = 2 * announced_bytes + _BUFFERED_BYTES
+        limit_bytes = 2 * announced_bytes + BUFFERED_BYTES
         if not rescue.fill_up(self._at, self._board.link, limit_bytes, deadline):
             raise LinkError(
                 "the board does not come out of data mode",
@@ -279,7 +250,7 @@ class XdfuTarget:
         self._may_be_in_data_mode = False
 
     def _shrink(self) -> None:
-        self._chunk_bytes = max(_SMALLEST_CHUNK_BYTES, self._chunk_bytes // _SHRINK_FACTOR)
+        self._chunk_bytes = max(SMALLEST_CHUNK_BYTES, self._chunk_bytes // SHRINK_FACTOR)
 
     def _overwrite_first_page(self) -> None:
         self._at.command_again(init_command(self._type, _PAGE_BYTES), timeout_s=self._timing.command_s)

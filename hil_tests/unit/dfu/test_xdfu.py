@@ -10,7 +10,7 @@ import pytest
 from bridge.board import Board
 from bridge.dfu import DfuTarget, TransferRestartError, XdfuTarget, XdfuTiming
 from bridge.dfu.transfer import TransferStep, transfer
-from bridge.dfu.xdfu import CHUNK_WITH_FLOW_CONTROL_BYTES
+from bridge.dfu.xdfu_tuning import CHUNK_WITH_FLOW_CONTROL_BYTES
 from bridge.errors import BoardRefusedError, LinkError, UsageError
 from bridge.image import BytesSource, ImageKind
 from hil_tests.unit.board.scripted_peer import ERROR, OK

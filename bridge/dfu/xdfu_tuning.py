@@ -1,0 +1,45 @@
+"""How large chunks are and how long the board may take: choices, and the reasons for them.
+
+Sources: ncs-serial-modem ``app/src/sm_uart_handler.c`` (RX buffers), ``app/src/sm_at_host.c`` (data mode); nrfx
+``nrfx_nvmc.c`` (page erase 87 ms).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+CHUNK_WITH_FLOW_CONTROL_BYTES: Final = 32 * 1024
+"""Each chunk costs about 70 bytes on the wire and two round trips through host and debug probe, while the flash
+idles. At 1 Mbaud, with flash as slow as the nRF91's, 4 KiB chunks give 22.0 kB/s, 32 KiB give 24.5 and larger ones no
+more (virtual board, real timing); but every 32 KiB more let a failure go unnoticed for another second."""
+
+CHUNK_WITHOUT_FLOW_CONTROL_BYTES: Final = 508
+"""While flash is erased (87 ms) the CPU takes nothing from the UART, and without RTS what its buffers cannot
+hold is lost. They are 3 x 256 bytes, of which one may be nearly used up by the command; so chunk and nudge
+fit into two."""
+
+SMALLEST_CHUNK_BYTES: Final = 508
+SHRINK_FACTOR: Final = 4
+
+BUFFERED_BYTES: Final = 16 * 1024
+"""What may still be on its way (host driver, debug probe, board) when the host's last write has returned."""
+
+
+@dataclass(frozen=True)
+class XdfuTiming:
+    """How long the board may take.
+
+    Attributes:
+        command_s: For a command that only looks at parameters.
+        erase_s: For ``#XDFUINIT`` of a modem delta, which may erase the modem's area for minutes.
+        flash_bytes_per_s: Slowest flash to wait for; the nRF91's takes 31 kB/s.
+        margin_s: On top of what a chunk needs on the wire and in flash.
+        schedule_s: For ``#XDFUAPPLY``.
+        recovery_s: For leading a board out of data mode.
+    """
+
+    command_s: float = 10.0
+    erase_s: float = 600.0
+    flash_bytes_per_s: int = 8_000
+    margin_s: float = 3.0
+    schedule_s: float = 30.0
+    recovery_s: float = 60.0
