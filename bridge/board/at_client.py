@@ -235,7 +235,7 @@ class AtClient:
         return self._urcs.take(wanted)
 
     def subscription(self, callback: Callable[[str], None]) -> AbstractContextManager[None]:
-        """Have every URC given to a function, in the reader thread, as long as the block lasts."""
+        """Have every URC given to a function in the reader thread, which must not send commands."""
         return self._urcs.subscription(callback)
 
     def flush_urcs(self, timeout_s: float = 3.0) -> None:
