@@ -1,0 +1,19 @@
+"""What happened on the board, for people and tests; the host's tools see none of it."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class BoardEvent:
+    """One thing that happened.
+
+    Attributes:
+        time_s: Board time.
+        kind: ``power-on``, ``power-off``, ``reset``, ``boot``, ``ready``, ``confirmed``, ``modem-update``,
+            ``bootloader-mode``, ``no-image``, ``crash``, ``hung``, ``bytes-lost``.
+        details: More about it.
+    """
+
+    time_s: float
+    kind: str
+    details: dict[str, object] = field(default_factory=dict)
