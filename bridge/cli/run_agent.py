@@ -29,6 +29,8 @@ from bridge.cli.view import UpdateView
 from bridge.errors import InterruptedUpdateError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.cloud import JobExecution
     from bridge.fota import UpdateEvent
     from bridge.fota.agent import Agent, JobResult
@@ -169,8 +171,7 @@ def run_agent(
         JobView(json=json) as view,
         running_agent(broker, thing, open_board, downloads, options=options, on_event=view.show) as agent,
     ):
-        view.ready(thing, endpoint)
-        result = _run_until_signal(agent, once=once)
+        result = _run_until_signal(agent, once=once, on_ready=lambda: view.ready(thing, endpoint))
     if once and result is None:
         raise InterruptedUpdateError("told to stop before there was a job")
     if once and result is not None and result.error is not None:
@@ -239,7 +240,7 @@ class JobView:
             self._view = None
 
 
-def _run_until_signal(agent: "Agent", *, once: bool) -> "JobResult | None":
+def _run_until_signal(agent: "Agent", *, once: bool, on_ready: "Callable[[], None]") -> "JobResult | None":
     """Run the agent on a thread, so that Ctrl-C and SIGTERM can stop it where nothing is lost; a second one ends all."""
     asked = threading.Event()
 
@@ -253,6 +254,7 @@ def _run_until_signal(agent: "Agent", *, once: bool) -> "JobResult | None":
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        on_ready()
         with ThreadPoolExecutor(1, "agent") as executor:
             return executor.submit(agent.run, once=once).result()
     finally:
