@@ -34,7 +34,7 @@ def client(store: JobsStore, tmp_path: Path) -> Iterator[Callable[[str], Any]]:
     clients: list[Any] = []
 
     def make(service: str) -> Any:
-        made: Any = boto3.client(  # type: ignore[call-overload]  # the stubs want a literal service name
+        made: Any = boto3.client(
             service,
             endpoint_url=url,
             region_name="us-east-1",
