@@ -98,7 +98,7 @@ class AtClient:
 
         Raises:
             BoardRefusedError: ``ERROR`` (reason ``at-error``), ``+CME ERROR`` or ``+CMS ERROR``
-            (``cme-<n>``).
+                (``cme-<n>``).
             LinkError: No final result in time (reason ``no-answer``), or the link is lost.
             UsageError: The text is no command.
         """

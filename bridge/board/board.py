@@ -121,9 +121,10 @@ class Board:
         started = time.monotonic()
         deadline = started + timeout_s
         self.at.take_urcs()
-        with contextlib.suppress(LinkError):  # in bootloader mode the answer may not get out any more
+        # In bootloader mode the answer may not get out any more, and some ports go away with the board.
+        with contextlib.suppress(LinkError):
             self.at.command("AT#XRESET", timeout_s=min(5.0, timeout_s))
-        if self.link.is_open:
+        with contextlib.suppress(LinkError):
             self.link.set_baud(self._default_baud)
         messages = boot.wait_boot(self.at, self.link, deadline)
         duration_s = time.monotonic() - started

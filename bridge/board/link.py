@@ -183,14 +183,16 @@ class Link:
             UsageError: The port cannot do it.
             LinkError: The link is lost.
         """
-        if self._port is not None:
-            try:
-                self._port.baudrate = baud
-            except ValueError as error:
-                raise UsageError(f"{self._url} cannot do {baud} baud", reason="bad-baud") from error
-            except PORT_ERRORS as error:
-                raise self._lose(error) from error
-        self._baud = baud
+        before, self._baud = self._baud, baud  # also for when the port is opened again
+        if self._port is None:
+            return
+        try:
+            self._port.baudrate = baud
+        except ValueError as error:
+            self._baud = before
+            raise UsageError(f"{self._url} cannot do {baud} baud", reason="bad-baud") from error
+        except PORT_ERRORS as error:
+            raise self._lose(error) from error
 
     def _open_port(self) -> serial.Serial:
         if _HANDLER_PACKAGE not in serial.protocol_handler_packages:
