@@ -4,20 +4,33 @@ uvicorn closes idle keep-alive connections politely and asyncio then waits up to
 close; here they are cut, because a local cloud must stop at once.
 """
 
+import asyncio
 import logging
 import socket
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from bridge.errors import CloudError
 
 _log = logging.getLogger(__name__)
+
+TRANSPORT: Final = "transport"
+"""Each request's ``scope["state"]`` holds its connection's transport under this name, for faults below HTTP."""
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's HTTP/1.1, which tells a request on which connection it came."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, TRANSPORT: transport}
 
 
 class _PromptServer(uvicorn.Server):
@@ -65,7 +78,7 @@ class HttpsServer:
                 Starlette(routes=list(routes)),
                 ssl_certfile=str(cert_file),
                 ssl_keyfile=str(key_file),
-                http="h11",
+                http=_Protocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,

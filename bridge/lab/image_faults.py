@@ -12,8 +12,10 @@ class ImageFault:
     Attributes:
         status: Answer this status code with a body that is no image.
         retry_after_s: With it, as ``Retry-After``.
-        cut_after_bytes: Promise everything, send so many bytes of the body, then drop the connection.
+        cut_after_bytes: Promise everything, send so many bytes of the body, then close the connection.
+        reset_after_bytes: The same, but reset the connection (TCP RST, no farewell of TLS); what was sent last may be lost.
         stall_after_bytes: Send so many bytes of the body, then nothing until the client gives up or the server stops.
+        rate_bytes_per_s: Send the body no faster than this.
         ignore_range: Answer 200 with the whole file.
         content_range: Send this as ``Content-Range`` instead of the true one; empty for none at all.
         redirect_to: Answer 302 to this URL.
@@ -25,7 +27,9 @@ class ImageFault:
     status: int | None = None
     retry_after_s: int | None = None
     cut_after_bytes: int | None = None
+    reset_after_bytes: int | None = None
     stall_after_bytes: int | None = None
+    rate_bytes_per_s: int | None = None
     ignore_range: bool = False
     content_range: str | None = None
     redirect_to: str | None = None

@@ -162,3 +162,44 @@ def test_an_image_needs_a_name_and_must_be_readable(rig: Rig, tmp_path: Path) ->
         rig.images.publish(DATA)
     with pytest.raises(UsageError, match="cannot publish"):
         rig.images.publish(tmp_path / "missing.bin")
+
+
+def test_the_status_that_was_really_sent_is_counted(rig: Rig) -> None:
+    rig.get(Range="bytes=0-9")
+    rig.get(Range="bytes=99999-")
+    rig.get(If_Match='"other"')
+    assert [(each.range, each.status) for each in rig.images.requests] == [
+        ("bytes=0-9", 206),
+        ("bytes=99999-", 416),
+        (None, 412),
+    ]
+
+
+@pytest.mark.parametrize("fault", [ImageFault(cut_after_bytes=10), ImageFault(reset_after_bytes=10)])
+def test_a_body_that_breaks_keeps_the_true_head(rig: Rig, fault: ImageFault) -> None:
+    rig.images.faults.add("app.bin", fault)
+    headers = {"Range": "bytes=100-199"}
+    with rig.session.get(rig.url, headers=headers, timeout=10, stream=True) as answer:
+        assert (answer.status_code, answer.headers["Content-Length"]) == (206, "100")
+        assert answer.headers["Content-Range"] == "bytes 100-199/10240"
+        # A reset may overtake the bytes that were sent before it.
+        with pytest.raises(requests.exceptions.RequestException):
+            assert answer.content == b"never complete"
+    assert rig.get().content == DATA
+
+
+def test_a_body_shorter_than_its_fault_is_whole(rig: Rig) -> None:
+    rig.images.faults.add("app.bin", ImageFault(cut_after_bytes=10))
+    assert rig.get(Range="bytes=0-9").content == DATA[:10]
+
+
+def test_a_slow_body_comes_whole(rig: Rig) -> None:
+    rig.images.faults.add("app.bin", ImageFault(rate_bytes_per_s=100_000))
+    assert rig.get().content == DATA
+
+
+def test_a_name_with_spaces_and_signs(rig: Rig) -> None:
+    rig.images.publish(DATA, "my app #1?.bin", presigned_only=True)
+    url = rig.images.presigned_url("my app #1?.bin")
+    assert " " not in url
+    assert rig.get(url).content == DATA
