@@ -4,6 +4,7 @@ Sources: ncs-serial-modem ``app/src/sm_at_host.c``: bytes before ``AT`` are igno
 the terminator, URCs are flushed at the end of a command, after its final result.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -242,10 +243,11 @@ class AtClient:
         """Make the board send the URCs that it holds back.
 
         Serial Modem flushes them at the end of a command, after the final result; so they have all come when
-        the result of a second command is here.
+        the result of a second command is here. Even ERROR is one: a modem that did not start answers ``AT`` so.
         """
         for _ in range(2):
-            self.command_again("AT", timeout_s=timeout_s)
+            with contextlib.suppress(BoardRefusedError):
+                self.command_again("AT", timeout_s=timeout_s)
 
     # --- the link's other states ----------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ from bridge.image import ImageHead, ImageKind
 
 _UPDATE_RESULT: Final = re.compile(r"#XFOTA: ?[45],(\d+)(?:,(\d+))?")
 _CONFIRMED: Final = "#XFOTA: 5,0"
+STILL_SCHEDULED: Final = "voltage-low"
+"""Reason of the one refusal after which the modem would try again at every start."""
 _DELTA_RESULTS: Final = {
     0x4400001: ("modem-internal-error", "internal error; the modem must be reprogrammed with a full package"),
     0x4400002: ("modem-hardware-error", "hardware error; the modem must be reprogrammed with a full package"),
@@ -26,7 +28,7 @@ _DELTA_RESULTS: Final = {
         "wrong-delta-base",
         "the delta is for another modem firmware; the old firmware keeps running",
     ),
-    0x4400005: ("voltage-low", "the supply voltage is too low for a modem update"),
+    0x4400005: (STILL_SCHEDULED, "the supply voltage is too low for a modem update"),
 }
 
 
@@ -178,4 +180,9 @@ def _check_modem_result(report: BootReport) -> None:
             continue
         code = int(match[2] or 0)
         reason, text = _DELTA_RESULTS.get(code, ("modem-refused", f"modem result {code}"))
-        raise VerificationError(f"the modem did not apply the delta: {text} ({message})", reason=reason)
+        hint = "Raise the supply voltage and reset the board; the modem does not start before."
+        raise VerificationError(
+            f"the modem did not apply the delta: {text} ({message})",
+            reason=reason,
+            hint=hint if reason == STILL_SCHEDULED else "The board is usable.",
+        )

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from bridge.board import Board, BoardIdentity, BootReport
 from bridge.dfu import DfuTarget, XdfuTarget
 from bridge.dfu.transfer import transfer
-from bridge.errors import BoardRefusedError, BridgeError, ImageRefusedError, InterruptedUpdateError
+from bridge.errors import (
+    BoardRefusedError,
+    BridgeError,
+    ImageRefusedError,
+    InterruptedUpdateError,
+    VerificationError,
+)
 from bridge.fota.events import (
     BoardIdentified,
     Finished,
@@ -23,7 +29,7 @@ from bridge.fota.events import (
 )
 from bridge.fota.inspection import InspectedSource
 from bridge.fota.policy import Expectations, Policy, check_head, check_image
-from bridge.fota.proof import Proof, proof_for
+from bridge.fota.proof import STILL_SCHEDULED, Proof, proof_for
 from bridge.image import ImageHead, ImageKind, ImageSource
 
 _log = logging.getLogger(__name__)
@@ -135,8 +141,9 @@ class Update:
             yield from self._check(head, size_bytes, before)
             if self._options.check_only:
                 return
-            yield from self._write(board, head.kind, size_bytes)
-            yield from self._prove(board, proof, head)
+            target: DfuTarget = XdfuTarget(board)
+            yield from self._write(board, target, head.kind, size_bytes)
+            yield from self._prove(board, target, proof, head)
         yield self._enter(Stage.DONE)
 
     def _check(self, head: ImageHead, size_bytes: int, before: BoardIdentity) -> Iterator[UpdateEvent]:
@@ -144,10 +151,11 @@ class Update:
         yield from (Notice(self._stage, remark) for remark in remarks)
         yield ImageAccepted(self._stage, head.kind, head.name, size_bytes, self._from_version, head.version)
 
-    def _write(self, board: Board, kind: ImageKind, size_bytes: int) -> Iterator[UpdateEvent]:
+    def _write(
+        self, board: Board, target: DfuTarget, kind: ImageKind, size_bytes: int
+    ) -> Iterator[UpdateEvent]:
         self._raise_if_stopped()
         yield self._enter(Stage.TRANSFER)
-        target: DfuTarget = XdfuTarget(board)
         committed = False
         baud = self._options.transfer_baud
         with nullcontext() if baud is None else board.at_baud(baud):
@@ -170,13 +178,20 @@ class Update:
                 if not committed:
                     _invalidate(target)
 
-    def _prove(self, board: Board, proof: Proof, head: ImageHead) -> Iterator[UpdateEvent]:
+    def _prove(self, board: Board, target: DfuTarget, proof: Proof, head: ImageHead) -> Iterator[UpdateEvent]:
         yield self._enter(Stage.REBOOT)
         report = proof.apply(board)
         yield self._enter(Stage.VERIFY)
         after = board.identify()
         self._running_version = proof.version_of(after)
-        proof.check_running(report, after, head)
+        try:
+            proof.check_running(report, after, head)
+        except VerificationError as error:
+            if error.reason == STILL_SCHEDULED:
+                _invalidate(
+                    target
+                )  # else it would be installed some day after its job was said to have failed
+            raise
         yield from self._confirm(board, proof, head, report, self._options.confirm_timeout_s)
 
     def _confirm(

@@ -26,6 +26,7 @@ from bridge.lab.sample_images import SampleImages
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.faults import FaultPlan
 from bridge.virtual.mcuboot import SwapType, running_version, swap_type
+from bridge.virtual.modem import ModemOptions
 from bridge.virtual.pty_server import PtyServer
 
 
@@ -40,12 +41,15 @@ Opener = Callable[[], Board]
 class Rig:
     """A board on a pty."""
 
-    def __init__(self, samples: SampleImages, faults: FaultPlan | None = None) -> None:
+    def __init__(
+        self, samples: SampleImages, faults: FaultPlan | None = None, modem: ModemOptions | None = None
+    ) -> None:
         self.samples = samples
         self.board = VirtualBoard(
             factory_image=samples.application("1.0.0").read_bytes(),
             keys=[samples.public_key_pem],
             faults=faults,
+            modem=modem,
         )
         self.pty = PtyServer(self.board)
 
@@ -57,6 +61,10 @@ class Rig:
     def __exit__(self, *_: object) -> None:
         self.pty.stop()
         self.board.stop()
+
+    def charge(self) -> None:
+        """Give the modem a full battery from its next start on."""
+        self.board._modem_options = ModemOptions()
 
     def open_board(self) -> Board:
         return Board.open(self.pty.path)
@@ -239,3 +247,16 @@ def test_a_modem_delta_that_the_modem_refuses_leaves_the_old_modem_firmware(rig:
     assert finished.running_version == "2.0.2"
     good = rig.samples.modem_delta("2.0.2", "2.0.3")
     assert end(list(rig.update(good))).outcome is Outcome.SUCCEEDED
+
+
+def test_a_delta_that_low_voltage_postponed_is_not_applied_after_its_job_failed(
+    samples: SampleImages,
+) -> None:
+    with Rig(samples, modem=ModemOptions(battery_mv=2500)) as rig:
+        finished = end(list(rig.update(samples.modem_delta("2.0.2", "2.0.3"))))
+        assert (finished.outcome, finished.reason) == (Outcome.FAILED, "voltage-low")
+        rig.charge()
+        with rig.open_board() as board:
+            board.reset()
+            assert board.identify().modem_version == "mfw_nrf91x1_2.0.2"
+        assert end(list(rig.update(samples.modem_delta("2.0.2", "2.0.3")))).outcome is Outcome.SUCCEEDED
