@@ -61,7 +61,7 @@ class Body:
         start: Where in the file it begins.
         length: Its length; None when only its end will tell.
         size_bytes: Size of the whole file; None when only the end of the body will tell.
-        etag: Strong entity tag of the file, if it has one.
+        etag: Strong entity tag of the file, if the answer has one.
     """
 
     start: int
@@ -179,7 +179,7 @@ def _partial(headers: Mapping[str, str], ask: Ask, known: Known) -> Verdict:
     _check_size(size_bytes, known)
     if known.size_bytes not in {None, size_bytes}:
         return Changed()
-    return Body(start, end - start + 1, size_bytes, etag or known.etag)
+    return Body(start, end - start + 1, size_bytes, etag)
 
 
 def _whole(headers: Mapping[str, str], known: Known) -> Body:

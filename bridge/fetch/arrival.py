@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from bridge.errors import BridgeError, CloudError
-from bridge.fetch.cache import PartFacts, PartFile
+from bridge.fetch.part_file import PartFacts, PartFile
 
 
 class SourceRestartedError(CloudError):

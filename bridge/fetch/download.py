@@ -5,6 +5,7 @@ do: no resume after a restart, endless 416, no redirects, lengths limited, 200 r
 """
 
 import logging
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,16 +13,18 @@ from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from bridge.errors import BridgeError, CloudError
+from bridge.errors import BridgeError, CloudError, UsageError
 from bridge.fetch.arrival import Arrival
-from bridge.fetch.fetcher import Fetcher, Order
+from bridge.fetch.fetcher import Fetcher
 from bridge.fetch.http_client import HttpClient, check_tls_files
 from bridge.fetch.options import Clock, DownloadOptions, MonotonicClock
 from bridge.fetch.redact import redact_url
+from bridge.fetch.store import Order
 from bridge.image.names import file_name
 
 _log = logging.getLogger(__name__)
 
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _CLOSE_TIMEOUT_S: Final = 2.0
 """A thread that resolves a name or waits for a TCP handshake cannot be interrupted; it ends by itself."""
 
@@ -130,7 +133,7 @@ class Download:
                 ``bad-url``, ``bad-range``, ``bad-redirect``, ``insecure-redirect``, ``too-many-redirects``,
                 ``content-encoding``, ``no-length``, ``changed-on-server``, ``timeout``, ``closed``.
             BenchError: The disk: ``no-space``, ``cache-unusable``.
-            UsageError: ``bad-ca-file``, ``bad-client-certificate``, ``bad-proxy``.
+            UsageError: ``bad-ca-file``, ``bad-client-certificate``, ``bad-proxy``, ``bad-sha256``.
             BridgeError: What ``refresh_url`` raised.
         """
         return self._arrival.read(offset, size)
@@ -186,4 +189,7 @@ class Download:
             usable = False
         if not usable:
             raise CloudError("the image's URL is no http or https URL with a host", reason="bad-url")
+        sha256 = self._order.expected_sha256
+        if sha256 is not None and not _SHA256.fullmatch(sha256):  # it becomes part of a file name
+            raise UsageError("the expected SHA-256 is not 64 hexadecimal digits", reason="bad-sha256")
         check_tls_files(*self._tls_files)

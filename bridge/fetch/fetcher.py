@@ -1,48 +1,23 @@
-"""The thread's work: ask, judge, store, and when something goes wrong try again as long as it makes sense.
-
-``If-Match`` or ``If-Range``: within one run each further range carries ``If-Match`` with the strong ETag, because readers may
-have taken bytes already: a changed object must answer 412 and send nothing. A file that an earlier process left is
-continued with ``If-Range``: nobody has read from it, so a changed object may as well come whole in the same answer. Neither is
-trusted alone: aiohttp and moto ignore ``If-Range``, starlette ignores ``If-Match``; the ETag of each 206 is compared too.
-Without a strong ETag only a known SHA-256 makes it safe to put ranges together; else the file is asked for whole, and bytes
-that are here already are compared with those that come again. There is no HEAD request: the method is part of a presigned
-URL's signature.
-"""
+"""The thread's work: ask, judge, store, and when something goes wrong try again as long as it makes sense."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
 from bridge.errors import CloudError
-from bridge.fetch.answer import Ask, Body, Changed, Denied, Known, Later, PastEnd, RangesUnusable, Redirect
+from bridge.fetch.answer import Ask, Body, Changed, Denied, Later, PastEnd, RangesUnusable, Redirect
 from bridge.fetch.arrival import Arrival
-from bridge.fetch.cache import ImageCache, PartFacts, digest_key, location_key, object_key
+from bridge.fetch.cache import ImageCache
 from bridge.fetch.failure import RetryableError
 from bridge.fetch.http_client import Answer, HttpClient
 from bridge.fetch.options import Clock, DownloadOptions
+from bridge.fetch.part_file import PartFacts
 from bridge.fetch.patience import Patience
+from bridge.fetch.question import Question, next_question
 from bridge.fetch.redact import redact_url
+from bridge.fetch.store import ImageStore, Order
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Order:
-    """What to download.
-
-    Attributes:
-        url: Where from.
-        expected_size: Size that it must have.
-        expected_sha256: Digest that it must have, hex in lower case.
-        refresh_url: Gives a fresh URL.
-    """
-
-    url: str
-    expected_size: int | None
-    expected_sha256: str | None
-    refresh_url: Callable[[], str] | None
 
 
 class Fetcher:
@@ -72,6 +47,7 @@ class Fetcher:
         self._order = order
         self._arrival = arrival
         self._cache_dir = cache_dir
+        self._store: ImageStore
         self._client = client
         self._closed = closed
         self._options = options
@@ -79,7 +55,6 @@ class Fetcher:
         self._url = order.url
         self._whole = False
         self._answers = 0
-        self._inherited = self._rechecked = False
         self._ended = False
         self._left_restarts = options.restarts
         self._left_refreshes = options.refreshes
@@ -96,118 +71,53 @@ class Fetcher:
             BridgeError: It cannot be had.
         """
         with ImageCache(self._cache_dir) as cache:
-            if self._take_from_cache(cache):
+            store = self._store = ImageStore(self._order, self._arrival, cache)
+            if store.take_finished():
                 return
-            self._open_part(cache)
-            while True:
-                while not self._is_whole():
-                    self._step(cache)
-                if self._check(cache):
-                    return
-
-    # Cache and disk.
-
-    def _take_from_cache(self, cache: ImageCache) -> bool:
-        """Use a complete file with the digest, after a look whether it still has it."""
-        sha256 = self._order.expected_sha256
-        found = None if sha256 is None else cache.open_complete(digest_key(sha256))
-        if sha256 is None or found is None:
-            return False
-        if found.sha256() != sha256:
-            _log.warning("a file in the cache went bad and is fetched again")
-            found.close()
-            cache.remove(digest_key(sha256))
-            return False
-        self._arrival.adopt(found, found.size_bytes)
-        self._check_size(found.size_bytes)
-        self._arrival.complete()
-        return True
-
-    def _open_part(self, cache: ImageCache) -> None:
-        sha256, size_bytes = self._order.expected_sha256, self._order.expected_size
-        part = cache.open_part(digest_key(sha256) if sha256 else location_key(self._order.url))
-        facts = part.facts
-        limit = next((size for size in (facts.size_bytes, size_bytes) if size is not None), None)
-        usable = (
-            (facts.etag is not None or sha256 is not None)
-            and (size_bytes is None or facts.size_bytes in {None, size_bytes})
-            and (limit is None or part.size_bytes <= limit)
-        )
-        if not usable:
-            part.truncate(0)
-            part.remember(PartFacts())
-        self._inherited = part.size_bytes > 0
-        self._arrival.adopt(part, part.size_bytes)
-
-    def _check(self, cache: ImageCache) -> bool:
-        """Check the complete file and publish it; False if it must be fetched once more."""
-        arrival, sha256 = self._arrival, self._order.expected_sha256
-        self._check_size(arrival.received_bytes)
-        if sha256 is not None and (found := arrival.part.sha256()) != sha256:
-            if (self._inherited or self._answers > 1) and not self._rechecked:
+            store.open_part()
+            self._fetch()
+            if not store.has_right_digest() and (store.inherited or self._answers > 1):
                 # Put together from several answers: perhaps it is not the server that is wrong.
                 _log.warning("the image's SHA-256 is wrong; fetching it once more, in one piece")
-                self._rechecked = self._whole = True
+                self._whole = True
                 self._restart()
-                return False
-            arrival.part.truncate(0)
-            raise CloudError(
-                f"the image has SHA-256 {found}, {sha256} is expected",
-                reason="wrong-sha256",
-                hint="Was the job document made for another build of this file?",
-            )
-        etag = arrival.part.facts.etag
-        if sha256 is not None:
-            arrival.part.publish(cache.path(digest_key(sha256)))
-        elif etag is not None:
-            arrival.part.publish(cache.path(object_key(self._order.url, etag, arrival.received_bytes)))
-        arrival.complete()
-        return True
+                self._fetch()
+            store.finish()
 
-    def _check_size(self, size_bytes: int) -> None:
-        expected = self._order.expected_size
-        if expected is not None and size_bytes != expected:
-            raise CloudError(
-                f"the image has {size_bytes} bytes, {expected} are expected",
-                reason="wrong-size",
-                hint="Was the job document made for another build of this file?",
-            )
-
-    # Requests.
+    def _fetch(self) -> None:
+        while not self._is_whole():
+            self._step()
+        self._store.check_size(self._arrival.received_bytes)
 
     def _is_whole(self) -> bool:
         size_bytes = self._arrival.size_bytes
         return self._ended or (self._arrival.confirmed and self._arrival.received_bytes == size_bytes)
 
-    def _step(self, cache: ImageCache) -> None:
+    def _step(self) -> None:
         """One request, and what its failure asks for."""
         if self._closed.is_set():
             raise CloudError("the download was closed", reason="closed")
         try:
-            self._request(cache)
+            self._request()
         except RetryableError as error:
-            # What a redirect pointed to may be gone; the URL that was given leads to its successor.
             _log.info("%s; %d bytes are here", error, self._arrival.received_bytes)
             failure = error
         else:
             return
         self._patience.pause_or_give_up(failure, self._arrival.received_bytes)
 
-    def _request(self, cache: ImageCache) -> None:
-        ask = self._next_ask()
-        known = self._known()
-        with self._client.get(
-            self._url, self._headers(ask), ask, known, self._patience.timeouts_s()
-        ) as answer:
+    def _request(self) -> None:
+        question = self._question()
+        with self._client.get(self._url, question, self._patience.timeouts_s()) as answer:
             match answer.verdict:
                 case Body() as body:
-                    self._take(answer, body, cache)
+                    self._take(answer, body)
                 case Changed():
                     self._restart()
                 case RangesUnusable(why):
                     self._go_whole(why)
                 case PastEnd(size_bytes):
-                    self._past_end(ask, size_bytes)
+                    self._past_end(question.ask, size_bytes)
                 case Later(status, retry_after_s):
                     raise RetryableError(
                         f"the image server answers HTTP {status}",
@@ -220,87 +130,76 @@ class Fetcher:
                 case Redirect():  # pragma: no cover - the client follows them
                     raise AssertionError("a redirect was not followed")
 
-    def _next_ask(self) -> Ask:
-        received, size_bytes = self._arrival.received_bytes, self._arrival.part.facts.size_bytes
-        if self._whole:
-            return Ask(0, None)
-        if size_bytes is not None and received >= size_bytes > 0:
-            received = size_bytes - 1  # all is here, but not confirmed: one byte brings the ETag
-        return Ask(received, received + self._options.fragment_bytes - 1)
-
-    def _known(self) -> Known:
-        facts = self._arrival.part.facts if self._arrival.received_bytes else PartFacts()
-        return Known(facts.etag, facts.size_bytes, self._order.expected_size, self._options.max_size_bytes)
-
-    def _headers(self, ask: Ask) -> dict[str, str]:
-        if ask.end is None:
-            return {}
-        headers = {"Range": f"bytes={ask.start}-{ask.end}"}
-        etag = self._arrival.part.facts.etag
-        if etag is not None and self._arrival.received_bytes:
-            headers["If-Match" if self._arrival.confirmed else "If-Range"] = etag
-        return headers
-
-    # Answers.
-
-    def _take(self, answer: Answer, body: Body, cache: ImageCache) -> None:
+    def _question(self) -> Question:
         arrival = self._arrival
-        if (
-            answer.ends_with_connection
-            and self._order.expected_size is None
-            and not self._order.expected_sha256
-        ):
+        return next_question(
+            arrival.part.facts,
+            arrival.received_bytes,
+            confirmed=arrival.confirmed,
+            whole=self._whole,
+            fragment_bytes=self._options.fragment_bytes,
+            expected_size=self._order.expected_size,
+            max_size_bytes=self._options.max_size_bytes,
+        )
+
+    def _take(self, answer: Answer, body: Body) -> None:
+        arrival = self._arrival
+        self._refuse_unknown_end(answer, body)
+        if arrival.received_bytes and not self._continues(body):
+            self._restart()
+            if body.start > 0:
+                return
+        facts = PartFacts(body.etag, body.size_bytes)
+        if body.start > 0 and body.etag is None:
+            facts = PartFacts(arrival.part.facts.etag, body.size_bytes)
+        if arrival.received_bytes == 0 and self._store.take_object(facts):
+            return
+        arrival.confirm(facts)
+        new_bytes, end = self._receive(answer, body)
+        if body.size_bytes is None:
+            self._end_at(end)
+        elif not self._is_whole():
+            if facts.etag is None and self._order.expected_sha256 is None:
+                self._go_whole("no strong ETag holds the ranges together")
+            elif not new_bytes:
+                raise RetryableError("the image server sends nothing new", reason="bad-range")
+
+    def _refuse_unknown_end(self, answer: Answer, body: Body) -> None:
+        told = body.length is not None or not answer.ends_with_connection
+        if not told and self._order.expected_size is None and not self._order.expected_sha256:
             raise CloudError(
                 "the image server tells neither length nor end of the image, so that a lost connection looks complete",
                 reason="no-length",
                 hint="Name size or sha256 in the job document.",
             )
-        if body.start == 0 and arrival.received_bytes and not self._continues(body):
-            self._restart()
-        facts = PartFacts(body.etag, body.size_bytes)
-        if arrival.received_bytes == 0 and self._take_object(facts, cache):
-            return
-        arrival.confirm(facts)
-        self._store(answer, body)
-        if body.size_bytes is None:
-            self._ended = True
-        elif not self._is_whole() and body.etag is None and self._order.expected_sha256 is None:
-            self._go_whole("no strong ETag holds the ranges together")
 
     def _continues(self, body: Body) -> bool:
-        """Whether a whole file may be the one whose first bytes are here; they are compared then."""
-        facts = self._arrival.part.facts
+        """Whether the body can belong to the object whose first bytes are here.
+
+        Within one run a missing ETag is forgiven: a range was asked for with ``If-Match``, and a whole file is compared.
+        """
+        facts, received_bytes = self._arrival.part.facts, self._arrival.received_bytes
         if self._arrival.confirmed:
-            etag_fits = facts.etag is None or body.etag in {None, facts.etag}
+            etag_fits = body.etag is None or facts.etag in {None, body.etag}
         else:
-            etag_fits = facts.etag is not None and body.etag == facts.etag
-        size_fits = body.size_bytes is None or facts.size_bytes in {None, body.size_bytes}
+            etag_fits = body.etag is not None and body.etag == facts.etag
+            etag_fits = etag_fits or (body.start > 0 and self._order.expected_sha256 is not None)
+        size_fits = body.size_bytes is None or (
+            facts.size_bytes in {None, body.size_bytes} and body.size_bytes >= received_bytes
+        )
         return etag_fits and size_fits
 
-    def _take_object(self, facts: PartFacts, cache: ImageCache) -> bool:
-        """Use a complete file of this very object, if the cache has it."""
-        if self._order.expected_sha256 is not None or facts.etag is None or facts.size_bytes is None:
-            return False
-        found = cache.open_complete(object_key(self._order.url, facts.etag, facts.size_bytes))
-        if found is None:
-            return False
-        if found.size_bytes != facts.size_bytes:
-            found.close()
-            return False
-        found.facts = facts
-        self._arrival.adopt(found, found.size_bytes)
-        self._arrival.confirm(facts)
-        return True
-
-    def _store(self, answer: Answer, body: Body) -> None:
+    def _receive(self, answer: Answer, body: Body) -> tuple[int, int]:
+        """Store a body; gives the number of new bytes and the offset behind the body."""
         self._answers += 1
-        offset, limit = body.start, self._limit(body)
+        offset, limit, all_new_bytes = body.start, self._limit(body), 0
         self._patience.begin_body()
         for data in answer.chunks():
             if offset + len(data) > limit:
                 self._too_long(body, limit)
             new_bytes = self._arrival.write(offset, data)
             offset += len(data)
+            all_new_bytes += new_bytes
             if new_bytes:
                 self._left_refreshes = self._options.refreshes
             self._patience.progress(len(data), new_bytes)
@@ -308,6 +207,14 @@ class Fetcher:
             raise RetryableError(
                 f"the body ended after {offset - body.start} of {body.length} bytes", reason="truncated"
             )
+        return all_new_bytes, offset
+
+    def _end_at(self, end: int) -> None:
+        """A body without a length ended, and so does the file."""
+        if end < self._arrival.received_bytes:
+            self._restart()  # more had come before: it became shorter
+        else:
+            self._ended = True
 
     def _limit(self, body: Body) -> int:
         """Offset that the body must not pass."""

@@ -20,9 +20,10 @@ from urllib3.exceptions import HTTPError
 
 from bridge import __version__
 from bridge.errors import CloudError, UsageError
-from bridge.fetch.answer import Ask, Known, Redirect, Verdict, read_answer
+from bridge.fetch.answer import Redirect, Verdict, read_answer
 from bridge.fetch.cutter import CuttableAdapter, Cutter
 from bridge.fetch.failure import translate
+from bridge.fetch.question import Question
 from bridge.fetch.redact import hide_queries_in_logs
 
 READ_BYTES: Final = 64 * 1024
@@ -104,17 +105,13 @@ class HttpClient:
         self._session.close()
 
     @contextmanager
-    def get(
-        self, url: str, headers: Mapping[str, str], ask: Ask, known: Known, timeout_s: tuple[float, float]
-    ) -> Iterator[Answer]:
+    def get(self, url: str, question: Question, timeouts_s: tuple[float, float]) -> Iterator[Answer]:
         """Ask for bytes, following redirects.
 
         Args:
             url: Where.
-            headers: ``Range`` and preconditions; sent to every host on the way.
-            ask: The same, for judging the answer.
-            known: What is known of the object.
-            timeout_s: For connecting, and for silence.
+            question: What; its headers are sent to every host on the way.
+            timeouts_s: For connecting, and for silence.
 
         Raises:
             RetryableError: See :meth:`Answer.chunks`.
@@ -124,9 +121,9 @@ class HttpClient:
         first_host = urlsplit(url).hostname
         for _ in range(self._max_redirects + 1):
             shown = self._client_cert if urlsplit(url).hostname == first_host else None
-            response = self._send(url, headers, shown, timeout_s)
+            response = self._send(url, question.headers, shown, timeouts_s)
             try:
-                verdict = read_answer(response.status_code, response.headers, ask, known)
+                verdict = read_answer(response.status_code, response.headers, question.ask, question.known)
                 if not isinstance(verdict, Redirect):
                     yield Answer(response, verdict, url)
                     return
@@ -142,7 +139,7 @@ class HttpClient:
         url: str,
         headers: Mapping[str, str],
         client_cert: tuple[Path, Path] | None,
-        timeout_s: tuple[float, float],
+        timeouts_s: tuple[float, float],
     ) -> requests.Response:
         try:
             return self._session.get(
@@ -151,7 +148,7 @@ class HttpClient:
                 auth=_own_auth(url),
                 verify=self._verify,
                 cert=None if client_cert is None else (str(client_cert[0]), str(client_cert[1])),
-                timeout=timeout_s,
+                timeout=timeouts_s,
                 stream=True,
                 allow_redirects=False,
             )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.errors import BenchError, CloudError
+from bridge.errors import BenchError, CloudError, UsageError
 from bridge.fetch import Download, DownloadOptions, SourceRestartedError
 from hil_tests.unit.fetch.conftest import CONTENT, FakeClock, Fetch, everything
 from hil_tests.unit.fetch.origin import (
@@ -187,6 +187,12 @@ def test_a_server_that_makes_no_sense_at_all_is_given_up(origin: Origin, fetch: 
     assert reason_of(fetch()) == "bad-range"
 
 
+def test_chunks_of_a_file_that_became_shorter(origin: Origin, fetch: Fetch) -> None:
+    origin.script(chunked(end=False, etag=False))
+    origin.always = becomes(CONTENT[:70_000], chunked(etag=False))
+    assert everything(fetch()) == CONTENT[:70_000]
+
+
 # What is resumed rather than failed.
 
 
@@ -350,6 +356,14 @@ def test_content_encoding_is_refused(origin: Origin, fetch: Fetch) -> None:
 )
 def test_what_is_no_web_address(fetch: Fetch, url: str) -> None:
     assert reason_of(fetch(url)) == "bad-url"
+
+
+@pytest.mark.parametrize("sha256", ["../../etc/passwd", "0" * 63, "g" * 64, "0" * 65])
+def test_what_is_no_digest(origin: Origin, fetch: Fetch, sha256: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        fetch(expected_sha256=sha256).wait_complete()
+    assert caught.value.reason == "bad-sha256"
+    assert origin.requests == []
 
 
 def test_the_error_stays(origin: Origin, fetch: Fetch) -> None:
@@ -528,7 +542,7 @@ def test_a_full_disk_is_the_bench(origin: Origin, fetch: Fetch, monkeypatch: pyt
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bridge.fetch.cache.os.pwrite", full)
+    monkeypatch.setattr("bridge.fetch.part_file.os.pwrite", full)
     with pytest.raises(BenchError) as caught:
         fetch().wait_complete()
     assert caught.value.reason == "no-space"

@@ -9,7 +9,8 @@ import pytest
 
 from bridge.errors import CloudError
 from bridge.fetch import Download, DownloadOptions
-from bridge.fetch.cache import ImageCache, PartFacts, digest_key, object_key
+from bridge.fetch.cache import ImageCache, digest_key, object_key
+from bridge.fetch.part_file import PartFacts
 from hil_tests.unit.fetch.conftest import CONTENT, Fetch, everything
 from hil_tests.unit.fetch.origin import Origin, Request, becomes, chunked, cut, status, whole
 
@@ -74,6 +75,13 @@ def test_a_server_that_ignores_if_range_is_caught_by_its_etag(origin: Origin, fe
     download = fetch()
     assert everything(download) == OTHER
     assert download.generation == 0
+
+
+def test_a_range_without_an_etag_does_not_continue_a_part(origin: Origin, fetch: Fetch) -> None:
+    broken_off(fetch, origin)
+    without_etag = lambda o, r: o.honest(Request(r.target, {"range": r.headers["range"]})).changed(ETag=None)  # noqa: E731
+    origin.script(becomes(OTHER, without_etag))
+    assert everything(fetch()) == OTHER
 
 
 def test_bytes_of_a_part_are_not_given_out_before_the_server_confirmed_them(
@@ -234,7 +242,7 @@ def test_a_part_that_was_published_while_it_was_opened_is_not_touched(
 # The cache itself.
 
 
-def test_the_cache_gives_up_its_oldest_files(tmp_path: Path) -> None:
+def test_the_cache_gives_up_its_oldest_images(tmp_path: Path) -> None:
     cache = ImageCache(tmp_path)
     for age, name in enumerate(["new", "middle", "old"]):
         path = cache.path(name)
@@ -242,6 +250,16 @@ def test_the_cache_gives_up_its_oldest_files(tmp_path: Path) -> None:
         os.utime(path, (1_000_000 - age, 1_000_000 - age))
     cache.prune(keep_bytes=200)
     assert {path.stem for path in tmp_path.iterdir()} == {"new", "middle"}
+
+
+def test_parts_that_nobody_continued_for_a_week_are_removed(tmp_path: Path) -> None:
+    cache = ImageCache(tmp_path)
+    for name in ("old.part", "old.json", "new.part", "new.json"):
+        (tmp_path / name).write_bytes(b"x")
+    for name in ("old.part", "old.json"):
+        os.utime(tmp_path / name, (1_000_000, 1_000_000))
+    cache.prune()
+    assert {path.name for path in tmp_path.iterdir()} == {"new.part", "new.json"}
 
 
 def test_the_cache_is_for_its_owner(origin: Origin, fetch: Fetch, tmp_path: Path) -> None:
