@@ -155,14 +155,11 @@ class Fetcher:
         if arrival.received_bytes == 0 and self._store.take_object(facts):
             return
         arrival.confirm(facts)
-        new_bytes, end = self._receive(answer, body)
+        end = self._receive(answer, body)
         if body.size_bytes is None:
             self._end_at(end)
-        elif not self._is_whole():
-            if facts.etag is None and self._order.expected_sha256 is None:
-                self._go_whole("no strong ETag holds the ranges together")
-            elif not new_bytes:
-                raise RetryableError("the image server sends nothing new", reason="bad-range")
+        elif not self._is_whole() and facts.etag is None and self._order.expected_sha256 is None:
+            self._go_whole("no strong ETag holds the ranges together")
 
     def _refuse_unknown_end(self, answer: Answer, body: Body) -> None:
         told = body.length is not None or not answer.ends_with_connection
@@ -189,17 +186,16 @@ class Fetcher:
         )
         return etag_fits and size_fits
 
-    def _receive(self, answer: Answer, body: Body) -> tuple[int, int]:
-        """Store a body; gives the number of new bytes and the offset behind the body."""
+    def _receive(self, answer: Answer, body: Body) -> int:
+        """Store a body; gives the offset behind it."""
         self._answers += 1
-        offset, limit, all_new_bytes = body.start, self._limit(body), 0
+        offset, limit = body.start, self._limit(body)
         self._patience.begin_body()
         for data in answer.chunks():
             if offset + len(data) > limit:
                 self._too_long(body, limit)
             new_bytes = self._arrival.write(offset, data)
             offset += len(data)
-            all_new_bytes += new_bytes
             if new_bytes:
                 self._left_refreshes = self._options.refreshes
             self._patience.progress(len(data), new_bytes)
@@ -207,7 +203,7 @@ class Fetcher:
             raise RetryableError(
                 f"the body ended after {offset - body.start} of {body.length} bytes", reason="truncated"
             )
-        return all_new_bytes, offset
+        return offset
 
     def _end_at(self, end: int) -> None:
         """A body without a length ended, and so does the file."""

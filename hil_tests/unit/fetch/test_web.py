@@ -161,6 +161,15 @@ def test_presigned_urls_that_expire_are_replaced(secure: Secure, fetch: Fetch) -
     assert {request.method for request in secure.images.requests} == {"GET"}
 
 
+def test_close_ends_a_silence_within_tls(secure: Secure, fetch: Fetch) -> None:
+    url = secure.images.publish(CONTENT, "app.bin")
+    secure.images.faults.add("app.bin", ImageFault(stall_after_bytes=10_000))
+    download = fetch(url, ca_file=secure.pki.ca_file, options=DownloadOptions(read_timeout_s=100.0))
+    assert download.read(0, 10_000) == CONTENT[:10_000]
+    download.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "download"]
+
+
 def test_close_ends_a_tls_handshake_that_never_ends(fetch: Fetch, secure: Secure) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"https://127.0.0.1:{listener.getsockname()[1]}/x"
