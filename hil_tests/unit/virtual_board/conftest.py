@@ -1,0 +1,108 @@
+"""A board in simulated time, and a raw hand on its line."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import serial
+
+from bridge.lab.sample_images import SampleImages
+from bridge.virtual import registry
+from bridge.virtual.board import VirtualBoard
+
+serial.protocol_handler_packages.append("bridge.virtual")
+
+
+class Hand:
+    """Writes bytes and reads bytes, and knows no AT."""
+
+    def __init__(self, board: VirtualBoard, name: str, **settings: object) -> None:
+        self.board = board
+        self.name = name
+        self.sent: list[tuple[float, bytes]] = []
+        self._tap(board)
+        registry.register(name, board)
+        # A board in simulated time has booted before anybody can look: the port is opened first.
+        self.port = serial.serial_for_url(
+            f"virtual://{name}", **{"timeout": 0.05, "rtscts": True, **settings}
+        )
+        board.start()
+
+    def _tap(self, board: VirtualBoard) -> None:
+        # What one write sends must be there at once; otherwise simulated time outruns the writing thread.
+        board.cable._capacity = 1 << 20
+        deliver = board.cable.deliver
+
+        def tapped(data: bytes) -> None:
+            self.sent.append((board._timeline.now_ns / 1e6, data))
+            deliver(data)
+
+        board.cable.deliver = tapped  # type: ignore[method-assign]  # the line is tapped on purpose
+
+    def sent_at_ms(self, text: bytes) -> float:
+        """Board time of the last piece that began with ``text``."""
+        return [time_ms for time_ms, data in self.sent if data.startswith(text)][-1]
+
+    def now_ms(self) -> float:
+        """Board time."""
+        return float(self.board.call(lambda: self.board._cpu.now_ns)) / 1e6
+
+    def events(self, kind: str) -> list[dict[str, object]]:
+        """Details of what has happened, of one kind."""
+        return [event.details for event in list(self.board.events) if event.kind == kind]
+
+    def close(self) -> None:
+        self.port.close()
+
+    def read_until(self, end: bytes, timeout_s: float = 5.0) -> bytes:
+        """Everything up to and with ``end``."""
+        received, deadline_s = self._rest, time.monotonic() + timeout_s
+        while end not in received:
+            assert time.monotonic() < deadline_s, f"no {end!r} in {received!r}"
+            received += self.port.read(max(1, self.port.in_waiting))
+        cut = received.index(end) + len(end)
+        self._rest = received[cut:]
+        return received[:cut]
+
+    def silent(self) -> bool:
+        """Whether nothing comes although the board has nothing left to do."""
+        return self._rest + self.port.read(1) == b""
+
+    def ask(self, command: str, end: bytes = b"OK\r\n") -> bytes:
+        """Send a command and read its answer."""
+        self.port.write(command.encode() + b"\r")
+        return self.read_until(end)
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> SampleImages:
+    return SampleImages(tmp_path_factory.mktemp("samples"))
+
+
+@pytest.fixture
+def make_hand(samples: SampleImages, request: pytest.FixtureRequest) -> Iterator[Callable[..., Hand]]:
+    """Builds boards; options go to the board."""
+    hands: list[Hand] = []
+
+    def make(*, ready: bool = True, **options: object) -> Hand:
+        name = f"hand-{abs(hash(request.node.nodeid))}-{len(hands)}"
+        options.setdefault("factory_image", samples.application("1.0.0").read_bytes())
+        board = VirtualBoard(keys=[samples.public_key_pem], **options)  # type: ignore[arg-type]
+        hand = Hand(board, name)  # before the power, so that nothing that it says is missed
+        board.start()
+        hands.append(hand)
+        board.wait_for_event("ready")
+        hand.read_until(b"Ready\r\n")
+        return hand
+
+    yield make
+    for hand in hands:
+        hand.close()
+        hand.board.stop()
+        registry.unregister(hand.name)
+
+
+@pytest.fixture
+def hand(make_hand: Callable[..., Hand]) -> Hand:
+    """A board with version 1.0.0 that has said ``Ready``."""
+    return make_hand()
