@@ -19,7 +19,7 @@ from bridge.virtual.cpu import Cpu
 from bridge.virtual.events import BoardEvent
 from bridge.virtual.faults import ByteFaults, FaultPlan, PowerCutError
 from bridge.virtual.flash import Flash
-from bridge.virtual.layout import layout_of
+from bridge.virtual.layout import board_model, layout_of
 from bridge.virtual.mcuboot import boot
 from bridge.virtual.modem import Modem, ModemOptions
 from bridge.virtual.modem_nvm import ModemNvm
@@ -310,7 +310,9 @@ class VirtualBoard:
         self._timeline.at(self._cpu.now_ns + _WATCHDOG_NS, lambda: self._reset("watchdog"))
 
     def _hardware(self) -> Hardware:
-        modem = Modem(self.modem_nvm, self._cpu, self._modem_notification, self._modem_options)
+        modem = Modem(
+            self.modem_nvm, self._cpu, self._modem_notification, self._modem_options, board_model(self.model)
+        )
         return Hardware(
             timeline=self._timeline,
             cpu=self._cpu,

@@ -13,6 +13,7 @@ from bridge.virtual.clock import NS_PER_MS, Timer
 from bridge.virtual.cpu import Cpu
 from bridge.virtual.credential_commands import CredentialCommands
 from bridge.virtual.credentials import CmeCode, CredentialStore
+from bridge.virtual.layout import BoardModel
 from bridge.virtual.modem_delta import DeltaResult, DeltaUpdater
 from bridge.virtual.modem_nvm import ModemNvm
 from bridge.wire.at_command import AtCommand, CommandKind
@@ -38,14 +39,10 @@ class ModemOptions:
     """How the surroundings of the modem are.
 
     Attributes:
-        model: ``+CGMM``.
-        hardware_version: ``%HWVERSION``.
         battery_mv: Supply in mV; too little postpones a delta update.
         time_scale: Factor on the minutes that erasing and applying a delta take.
     """
 
-    model: str = "nRF9151-LACA"
-    hardware_version: str = "nRF9151 LACA ADA"
     battery_mv: int = 4_464
     time_scale: float = 1.0
 
@@ -58,9 +55,17 @@ class Modem:
         cpu: Whose work waits while a command runs.
         notify: Takes unsolicited lines.
         options: Its surroundings.
+        model: The board that it is on.
     """
 
-    def __init__(self, nvm: ModemNvm, cpu: Cpu, notify: Callable[[str], None], options: ModemOptions) -> None:
+    def __init__(
+        self,
+        nvm: ModemNvm,
+        cpu: Cpu,
+        notify: Callable[[str], None],
+        options: ModemOptions,
+        model: BoardModel,
+    ) -> None:
         self.nvm = nvm
         self.options = options
         self.delta = DeltaUpdater(nvm)
@@ -75,7 +80,7 @@ class Modem:
         self._commands: dict[str, Callable[[AtCommand], Reply]] = {
             "": lambda _: OK,
             "+CGMI": self._fixed(lambda: "Nordic Semiconductor ASA"),
-            "+CGMM": self._fixed(lambda: options.model),
+            "+CGMM": self._fixed(lambda: model.modem_model),
             "+CGMR": self._fixed(lambda: nvm.firmware_name),
             "+CGSN": self._serial_number,
             "+CFUN": self._functionality,
@@ -85,7 +90,7 @@ class Modem:
             "+CESQ": self._signal,
             "+CLAC": self._list_commands,
             "%SHORTSWVER": self._fixed(lambda: f"%SHORTSWVER: {nvm.family}_{nvm.version}"),
-            "%HWVERSION": self._fixed(lambda: f"%HWVERSION: {options.hardware_version}"),
+            "%HWVERSION": self._fixed(lambda: f"%HWVERSION: {model.hardware_version}"),
             "%XMODEMUUID": self._fixed(lambda: f"%XMODEMUUID: {nvm.modem_uuid}"),
             "%DEVICEUUID": self._fixed(lambda: f"%DEVICEUUID: {nvm.device_uuid}"),
             "%XMONITOR": self._fixed(self._monitor),

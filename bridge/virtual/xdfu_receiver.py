@@ -203,8 +203,7 @@ class XdfuReceiver:
             return False
         self._stream.flush()
         self._stream.erase_last_page()
-        request_upgrade(self._flash, self._layout, permanent=False)
-        return True
+        return request_upgrade(self._flash, self._layout, permanent=False)
 
     def _apply_delta(self) -> bool:
         return self._modem_step(self._modem.delta.schedule())
