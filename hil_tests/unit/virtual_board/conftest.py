@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import serial
@@ -16,7 +17,7 @@ serial.protocol_handler_packages.append("bridge.virtual")
 class Hand:
     """Writes bytes and reads bytes, and knows no AT."""
 
-    def __init__(self, board: VirtualBoard, name: str, **settings: object) -> None:
+    def __init__(self, board: VirtualBoard, name: str, **settings: Any) -> None:
         self.board = board
         self._rest = b""
         registry.register(name, board)
