@@ -175,16 +175,20 @@ def test_the_status_that_was_really_sent_is_counted(rig: Rig) -> None:
     ]
 
 
-@pytest.mark.parametrize("fault", [ImageFault(cut_after_bytes=10), ImageFault(reset_after_bytes=10)])
-def test_a_body_that_breaks_keeps_the_true_head(rig: Rig, fault: ImageFault) -> None:
-    rig.images.faults.add("app.bin", fault)
-    headers = {"Range": "bytes=100-199"}
-    with rig.session.get(rig.url, headers=headers, timeout=10, stream=True) as answer:
+def test_a_body_that_is_cut_keeps_its_true_head(rig: Rig) -> None:
+    rig.images.faults.add("app.bin", ImageFault(cut_after_bytes=10))
+    with rig.session.get(rig.url, headers={"Range": "bytes=100-199"}, timeout=10, stream=True) as answer:
         assert (answer.status_code, answer.headers["Content-Length"]) == (206, "100")
         assert answer.headers["Content-Range"] == "bytes 100-199/10240"
-        # A reset may overtake the bytes that were sent before it.
         with pytest.raises(requests.exceptions.RequestException):
             assert answer.content == b"never complete"
+    assert rig.get().content == DATA
+
+
+def test_a_reset_breaks_the_request_wherever_it_overtakes_the_bytes(rig: Rig) -> None:
+    rig.images.faults.add("app.bin", ImageFault(reset_after_bytes=10))
+    with pytest.raises(requests.exceptions.RequestException):  # the head may get lost with the rest
+        rig.get(Range="bytes=100-199")
     assert rig.get().content == DATA
 
 
