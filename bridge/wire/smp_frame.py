@@ -106,7 +106,10 @@ class SmpFrameDecoder:
             line, too_long = bytes(self._line), self._too_long
             self._line.clear()
             self._too_long = False
-            message = self._drop() if too_long else self._take(line)
+            if too_long:
+                self._drop()
+                continue
+            message = self._take(line)
             if message is not None:
                 messages.append(message)
         self._append(rest)
@@ -136,15 +139,18 @@ class SmpFrameDecoder:
         try:
             self._packet += base64.b64decode(text, validate=True)
         except binascii.Error:
-            return self._drop()
+            self._drop()
+            return None
         if len(self._packet) < _LENGTH_BYTES:
-            return self._drop()
+            self._drop()
+            return None
         length = int.from_bytes(self._packet[:_LENGTH_BYTES], "big")
         size = length - _CRC_BYTES
         if size < _SHORTEST_FRAME_BYTES or (
             self._max_message_bytes is not None and size > self._max_message_bytes
         ):
-            return self._drop()
+            self._drop()
+            return None
         if len(self._packet) < _LENGTH_BYTES + length:
             return None
         frame = bytes(self._packet[_LENGTH_BYTES:])
