@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def board(
     model: Annotated[str, typer.Option(help="Board model.")] = "nrf9151dk",
     firmware: Annotated[
-        str, typer.Option(help="What the board's applications are: serial-modem.")
+        str, typer.Option(help="What the board's applications are: serial-modem, or smp.")
     ] = "serial-modem",
     timing: Annotated[
         Literal["simulated", "real"],

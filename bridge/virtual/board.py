@@ -25,6 +25,8 @@ from bridge.virtual.modem import Modem, ModemOptions
 from bridge.virtual.modem_nvm import ModemNvm
 from bridge.virtual.running_image import RunningImage
 from bridge.virtual.serial_modem import Hardware, SerialModem
+from bridge.virtual.smp_application import SmpApplication
+from bridge.virtual.smp_options import SmpOptions
 from bridge.virtual.state import StateDir
 from bridge.virtual.state_keeper import StateKeeper
 from bridge.virtual.uart import BAUD_RATES, Uart
@@ -32,7 +34,7 @@ from bridge.virtual.uart import BAUD_RATES, Uart
 _logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-FIRMWARE: Final = ("serial-modem",)
+FIRMWARE: Final = ("serial-modem", "smp")
 _BOOTLOADER_NS: Final = 100 * NS_PER_MS
 _WATCHDOG_NS: Final = 2 * NS_PER_S
 _MAX_CRASHES: Final = 20
@@ -44,7 +46,7 @@ class VirtualBoard:
 
     Args:
         model: ``nrf9151dk``.
-        firmware: Personality of the applications in flash: ``serial-modem``.
+        firmware: Personality of the applications in flash: ``serial-modem``, or ``smp`` for Zephyr's SMP server.
         timing: Real pace, or as fast as it goes.
         factory_image: Signed image in the primary slot of a fresh board; without one its flash is blank.
         keys: Public keys (PEM) that MCUboot trusts; with none it checks digests only.
@@ -53,6 +55,7 @@ class VirtualBoard:
         baud: Rate of the UART after a reset.
         flow_control: The UART uses RTS/CTS.
         modem: The modem and its surroundings.
+        smp: Kconfig of the SMP server, for ``smp``.
 
     Raises:
         UsageError: Unknown model or firmware, or an impossible rate.
@@ -72,6 +75,7 @@ class VirtualBoard:
         baud: int = DEFAULT_BAUD,
         flow_control: bool = True,
         modem: ModemOptions | None = None,
+        smp: SmpOptions | None = None,
     ) -> None:
         if firmware not in FIRMWARE:
             raise UsageError(
@@ -89,6 +93,7 @@ class VirtualBoard:
         self._keys = tuple(keys)
         self._baud = baud
         self._modem_options = modem or ModemOptions()
+        self._smp_options = smp or SmpOptions()
         self._event_condition = threading.Condition()
         self._listeners: list[Callable[[BoardEvent], None]] = []
         self._mailbox: deque[Callable[[], None]] = deque()
@@ -106,7 +111,7 @@ class VirtualBoard:
             tx_faults=ByteFaults(self.faults.tx, self.faults.seed),
         )
         self._powered = False
-        self._application: SerialModem | None = None
+        self._application: SerialModem | SmpApplication | None = None
         self._crashes = 0
         self._flash_operations = 0
         state = None if state_dir is None else StateDir(state_dir)
@@ -248,7 +253,7 @@ class VirtualBoard:
 
     def _on_received(self) -> None:
         if self._application is not None:
-            self._application.host.on_received()
+            self._application.on_received()
 
     def _on_flash_operation(self, duration_ns: int) -> None:
         self._keeper.changed()
@@ -297,8 +302,13 @@ class VirtualBoard:
             self._crash(image)
             return
         self._crashes = 0
-        self._application = SerialModem(self._hardware(), image, self._baud)
+        self._application = self._make_application(image)
         self._application.start()
+
+    def _make_application(self, image: RunningImage) -> SerialModem | SmpApplication:
+        if self.firmware == "smp":
+            return SmpApplication(self._hardware(), image, self._baud, self._smp_options)
+        return SerialModem(self._hardware(), image, self._baud)
 
     def _crash(self, image: RunningImage) -> None:
         self._crashes += 1
@@ -327,4 +337,4 @@ class VirtualBoard:
 
     def _modem_notification(self, line: str) -> None:
         if self._application is not None:
-            self._application.host.urc(f"\r\n{line}\r\n")
+            self._application.on_modem_notification(line)

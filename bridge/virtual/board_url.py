@@ -2,7 +2,7 @@
 
 ``virtual://NAME`` is a board that this process registered under that name.
 ``virtual://MODEL?option=value&...`` builds and starts a board on first use. Options: ``firmware``
-(serial-modem), ``timing`` (simulated, real), ``baud`` (rate of the board after a reset), ``image`` (factory
+(serial-modem, smp), ``timing`` (simulated, real), ``baud`` (rate of the board after a reset), ``image`` (factory
 image file), ``key`` (PEM that MCUboot trusts; may be repeated), ``state`` (directory), ``battery`` (mV),
 ``modem_time_scale`` (factor on the minutes of modem updates), ``rtscts`` (0: the board's UART has no flow
 control) and ``name``. The board runs until the process ends, also while no port is open; the same ``name``,

@@ -147,6 +147,14 @@ class SerialModem:
             self.host.urc(f"\r\n#XFOTA: {self._fota}\r\n")
             self._fota = None
 
+    def on_received(self) -> None:
+        """The UART has bytes."""
+        self.host.on_received()
+
+    def on_modem_notification(self, line: str) -> None:
+        """Pass on what the modem says unasked."""
+        self.host.urc(f"\r\n{line}\r\n")
+
     # --- commands -------------------------------------------------------------------------------------------
 
     def _execute(self, command: AtCommand) -> Reply:

@@ -77,6 +77,29 @@ def make_hand(samples: SampleImages, request: pytest.FixtureRequest) -> Iterator
 
 
 @pytest.fixture
+def make_smp_hand(samples: SampleImages, request: pytest.FixtureRequest) -> Iterator[Callable[..., Hand]]:
+    """Builds boards that run an SMP server."""
+    hands: list[Hand] = []
+
+    def make(**options: object) -> Hand:
+        name = f"smp-hand-{abs(hash(request.node.nodeid))}-{len(hands)}"
+        options.setdefault("factory_image", samples.application("1.0.0").read_bytes())
+        board = VirtualBoard(firmware="smp", keys=[samples.public_key_pem], **options)  # type: ignore[arg-type]
+        hand = Hand(board, name)
+        board.start()
+        hands.append(hand)
+        board.wait_for_event("ready")
+        hand.read_until(b"version 1.0.0\r\n")
+        return hand
+
+    yield make
+    for hand in hands:
+        hand.close()
+        hand.board.stop()
+        registry.unregister(str(hand.port.port).removeprefix("virtual://"))
+
+
+@pytest.fixture
 def hand(make_hand: Callable[..., Hand]) -> Hand:
     """A board with version 1.0.0 that has said ``Ready``."""
     return make_hand()
