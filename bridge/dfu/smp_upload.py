@@ -1,0 +1,149 @@
+"""Uploading an image over SMP with a window: bytes in, requests out, and found back after every loss.
+
+Sources: Zephyr ``subsys/mgmt/mcumgr/grp/img_mgmt/src/img_mgmt.c`` (upload, resume by ``sha``); the window is
+:mod:`bridge.wire.upload_window`.
+"""
+
+import logging
+import time
+from typing import Any, Final
+
+from bridge.board.smp_client import SmpClient, SmpParameters, raise_refusal
+from bridge.dfu.target import TransferRestartError
+from bridge.errors import LinkError
+from bridge.wire.smp_message import ImageCommand, SmpGroup, SmpMessage, SmpOp
+from bridge.wire.upload_window import Outcome, Piece, UploadWindow, WindowLimits
+
+_log = logging.getLogger(__name__)
+
+_BYTE_STRING_HEAD_BYTES: Final = 2
+"""What a byte string of up to 65535 bytes has in front, more than an empty one."""
+_WRITE_UNIT_BYTES: Final = 4
+
+
+class SmpUpload:
+    """One upload into the secondary slot.
+
+    Args:
+        client: The conversation.
+        parameters: What the server can hold.
+        size_bytes: Size of the whole file.
+        sha256: SHA-256 of the whole file; with it an upload that was cut off goes on where it was.
+
+    Attributes:
+        window: Where the upload is.
+    """
+
+    def __init__(
+        self, client: SmpClient, parameters: SmpParameters, size_bytes: int, sha256: bytes | None = None
+    ) -> None:
+        # One buffer is left free: Zephyr takes the buffer for the answer from the same pool.
+        limits = WindowLimits(max_requests=max(1, parameters.buffer_count - 1))
+        self.window = UploadWindow(size_bytes, limits)
+        self._client = client
+        self._message_bytes = parameters.message_bytes
+        self._size_bytes = size_bytes
+        self._sha256 = sha256
+        self._start = 0
+        self._data = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes of the image; returns when all but less than one request of them are under way.
+
+        Raises:
+            BoardRefusedError: The server refuses the image.
+            TransferRestartError: The server has lost the upload (reason ``session-lost``).
+            LinkError: No answer any more, or the link is lost.
+        """
+        self._data += data
+        self._pump(last=self._end >= self._size_bytes)
+
+    def finish(self) -> None:
+        """Wait until the board has every byte.
+
+        Raises:
+            LinkError: Fewer bytes were written than announced (reason ``incomplete``), or as :meth:`write`.
+        """
+        if self._end < self._size_bytes:
+            raise LinkError(
+                f"{self._end} of {self._size_bytes} bytes were written", reason="incomplete", offset=self._end
+            )
+        while not self.window.done:
+            self._pump(last=True)
+            if not self.window.done:
+                self._wait()
+
+    @property
+    def _end(self) -> int:
+        return self._start + len(self._data)
+
+    def _pump(self, *, last: bool) -> None:
+        while True:
+            self._forget_acknowledged()
+            size = self._piece_bytes()
+            available = self._end - self.window.next_offset
+            if available <= 0 or (available < size and not last):
+                return
+            if self.window.may_send:
+                self._send(self.window.send(min(size, available), time.monotonic()))
+            elif self.window.outstanding:
+                self._wait()
+            else:
+                return
+
+    def _send(self, piece: Piece) -> None:
+        start = piece.offset - self._start
+        body = self._body(piece.offset, bytes(self._data[start : start + piece.size_bytes]))
+        self._client.post(self._request(body, piece.sequence))
+
+    def _body(self, offset: int, data: bytes) -> dict[str, Any]:
+        body: dict[str, Any] = {"off": offset, "data": data}
+        if offset == 0:
+            body["len"] = self._size_bytes
+            if self._sha256 is not None:
+                body["sha"] = self._sha256
+        return body
+
+    @staticmethod
+    def _request(body: dict[str, Any], sequence: int = 0) -> SmpMessage:
+        return SmpMessage(SmpOp.WRITE, SmpGroup.IMAGE, ImageCommand.UPLOAD, body, sequence)
+
+    def _piece_bytes(self) -> int:
+        """Most bytes of the image that fit into the next request, in whole words of flash."""
+        overhead = len(self._request(self._body(self.window.next_offset, b"")).encode())
+        room = self._message_bytes - overhead - _BYTE_STRING_HEAD_BYTES
+        return min(room - room % _WRITE_UNIT_BYTES, self._size_bytes - self.window.next_offset)
+
+    def _wait(self) -> None:
+        deadline = self.window.deadline_s()
+        assert deadline is not None
+        answer = self._client.next_answer(deadline - time.monotonic())
+        if answer is None:
+            _log.debug("no answer for the bytes from %d on", self.window.acknowledged)
+            self.window.on_timeout()
+        elif (answer.group, answer.command) == (SmpGroup.IMAGE, ImageCommand.UPLOAD):
+            self._take(answer)
+        if self.window.gave_up:
+            raise LinkError(
+                f"the board does not get on at byte {self.window.acknowledged} of {self._size_bytes}",
+                reason="no-answer",
+                offset=self.window.acknowledged,
+                hint="Check the cable, and --flow-control if the board has RTS/CTS.",
+            )
+
+    def _take(self, answer: SmpMessage) -> None:
+        raise_refusal(answer)
+        offset = int(answer.body.get("off", self.window.acknowledged))
+        if self.window.on_answer(answer.sequence, offset, time.monotonic()) is Outcome.SESSION_LOST:
+            raise TransferRestartError(
+                f"the board forgot the upload at byte {self.window.acknowledged}: it has restarted, or another"
+                " program talks to it",
+                reason="session-lost",
+                offset=self.window.acknowledged,
+            )
+
+    def _forget_acknowledged(self) -> None:
+        done = min(self.window.acknowledged, self._end) - self._start
+        if done > 0:
+            del self._data[:done]
+            self._start += done
