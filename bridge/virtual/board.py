@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from bridge.errors import UsageError
+from bridge.virtual.applications import Application, ApplicationOptions, check_firmware, make_application
 from bridge.virtual.cable import DEFAULT_BAUD, Cable
 from bridge.virtual.clock import NS_PER_MS, NS_PER_S, Timeline, Timing
 from bridge.virtual.cpu import Cpu
 from bridge.virtual.events import BoardEvent
 from bridge.virtual.faults import ByteFaults, FaultPlan, PowerCutError
 from bridge.virtual.flash import Flash
+from bridge.virtual.hardware import Hardware
 from bridge.virtual.layout import board_model, layout_of
 from bridge.virtual.mcuboot import boot
 from bridge.virtual.modem import Modem, ModemOptions
 from bridge.virtual.modem_nvm import ModemNvm
 from bridge.virtual.running_image import RunningImage
-from bridge.virtual.serial_modem import Hardware, SerialModem
-from bridge.virtual.smp_application import SmpApplication
 from bridge.virtual.smp_options import SmpOptions
 from bridge.virtual.state import StateDir
 from bridge.virtual.state_keeper import StateKeeper
@@ -34,7 +34,6 @@ from bridge.virtual.uart import BAUD_RATES, Uart
 _logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-FIRMWARE: Final = ("serial-modem", "smp")
 _BOOTLOADER_NS: Final = 100 * NS_PER_MS
 _WATCHDOG_NS: Final = 2 * NS_PER_S
 _MAX_CRASHES: Final = 20
@@ -77,10 +76,7 @@ class VirtualBoard:
         modem: ModemOptions | None = None,
         smp: SmpOptions | None = None,
     ) -> None:
-        if firmware not in FIRMWARE:
-            raise UsageError(
-                f"unknown firmware {firmware}; known: {', '.join(FIRMWARE)}", reason="unknown-firmware"
-            )
+        check_firmware(firmware)
         if baud not in BAUD_RATES:
             raise UsageError(f"the board's UART cannot run at {baud} baud", reason="bad-baud")
         self.model = model
@@ -91,9 +87,8 @@ class VirtualBoard:
         self.events: list[BoardEvent] = []
         self.faults = faults or FaultPlan()
         self._keys = tuple(keys)
-        self._baud = baud
         self._modem_options = modem or ModemOptions()
-        self._smp_options = smp or SmpOptions()
+        self._application_options = ApplicationOptions(baud, smp or SmpOptions())
         self._event_condition = threading.Condition()
         self._listeners: list[Callable[[BoardEvent], None]] = []
         self._mailbox: deque[Callable[[], None]] = deque()
@@ -111,7 +106,7 @@ class VirtualBoard:
             tx_faults=ByteFaults(self.faults.tx, self.faults.seed),
         )
         self._powered = False
-        self._application: SerialModem | SmpApplication | None = None
+        self._application: Application | None = None
         self._crashes = 0
         self._flash_operations = 0
         state = None if state_dir is None else StateDir(state_dir)
@@ -302,13 +297,10 @@ class VirtualBoard:
             self._crash(image)
             return
         self._crashes = 0
-        self._application = self._make_application(image)
+        self._application = make_application(
+            self.firmware, self._hardware(), image, self._application_options
+        )
         self._application.start()
-
-    def _make_application(self, image: RunningImage) -> SerialModem | SmpApplication:
-        if self.firmware == "smp":
-            return SmpApplication(self._hardware(), image, self._baud, self._smp_options)
-        return SerialModem(self._hardware(), image, self._baud)
 
     def _crash(self, image: RunningImage) -> None:
         self._crashes += 1

@@ -6,19 +6,15 @@ header of the image that runs.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from bridge.virtual.at_host import ERROR, OK, SILENT, AtHost, Reply
-from bridge.virtual.clock import NS_PER_MS, Timeline
-from bridge.virtual.cpu import Cpu
-from bridge.virtual.faults import FaultPlan
-from bridge.virtual.flash import Flash
-from bridge.virtual.layout import Layout
-from bridge.virtual.modem import EIO, Modem
+from bridge.virtual.clock import NS_PER_MS
+from bridge.virtual.hardware import Hardware
+from bridge.virtual.modem import EIO
 from bridge.virtual.modem_delta import AREA_BYTES, DeltaResult
 from bridge.virtual.running_image import RunningImage
-from bridge.virtual.uart import BAUD_RATES, Uart
+from bridge.virtual.uart import BAUD_RATES
 from bridge.virtual.xdfu_receiver import XdfuReceiver
 from bridge.wire.at_command import AtCommand, CommandKind
 
@@ -33,33 +29,6 @@ _MCUBOOT_SLOT: Final = 0
 _FOTA_ACTIVATE: Final = 4
 _FOTA_COMPLETE: Final = 5
 _EXECUTED: Final = (CommandKind.EXECUTE, CommandKind.SET)
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """What the application runs on.
-
-    Attributes:
-        timeline: Board time.
-        cpu: The processor.
-        uart: The line to the host.
-        flash: Internal flash.
-        layout: Where the slots are.
-        modem: The modem core.
-        faults: What goes wrong on purpose.
-        reset: Resets the board; the argument says why.
-        note: Records an event for people and tests.
-    """
-
-    timeline: Timeline
-    cpu: Cpu
-    uart: Uart
-    flash: Flash
-    layout: Layout
-    modem: Modem
-    faults: FaultPlan
-    reset: Callable[[str], None]
-    note: Callable[..., None]
 
 
 class SerialModem:

@@ -9,8 +9,8 @@ from collections import deque
 from typing import Final
 
 from bridge.virtual.clock import NS_PER_MS
+from bridge.virtual.hardware import Hardware
 from bridge.virtual.running_image import RunningImage
-from bridge.virtual.serial_modem import Hardware
 from bridge.virtual.smp_options import SmpOptions
 from bridge.virtual.smp_zephyr import ZephyrSmpServer
 from bridge.wire.smp_frame import SmpFrameDecoder, encode_frame

@@ -1,0 +1,61 @@
+"""The firmware personalities of the virtual board: what runs once MCUboot has started an image."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from bridge.errors import UsageError
+from bridge.virtual.cable import DEFAULT_BAUD
+from bridge.virtual.hardware import Hardware
+from bridge.virtual.running_image import RunningImage
+from bridge.virtual.serial_modem import SerialModem
+from bridge.virtual.smp_application import SmpApplication
+from bridge.virtual.smp_options import SmpOptions
+
+
+class Application(Protocol):
+    """One run of an application, from reset to reset."""
+
+    def start(self) -> None:
+        """From the first instruction on; runs on the CPU."""
+
+    def on_received(self) -> None:
+        """The UART has bytes."""
+
+    def on_modem_notification(self, line: str) -> None:
+        """The modem says something unasked."""
+
+
+@dataclass(frozen=True)
+class ApplicationOptions:
+    """How applications are built.
+
+    Attributes:
+        baud: Rate of the UART from the device tree, valid after every reset.
+        smp: Kconfig of the SMP server, for ``smp``.
+    """
+
+    baud: int = DEFAULT_BAUD
+    smp: SmpOptions = field(default_factory=SmpOptions)
+
+
+_Maker = Callable[[Hardware, RunningImage, ApplicationOptions], Application]
+
+_MAKERS: Final[dict[str, _Maker]] = {
+    "serial-modem": lambda hardware, image, options: SerialModem(hardware, image, options.baud),
+    "smp": lambda hardware, image, options: SmpApplication(hardware, image, options.baud, options.smp),
+}
+FIRMWARE: Final = tuple(_MAKERS)
+
+
+def check_firmware(name: str) -> None:
+    """Raise ``UsageError`` unless there is a personality of that name."""
+    if name not in _MAKERS:
+        raise UsageError(f"unknown firmware {name}; known: {', '.join(FIRMWARE)}", reason="unknown-firmware")
+
+
+def make_application(
+    firmware: str, hardware: Hardware, image: RunningImage, options: ApplicationOptions
+) -> Application:
+    """The application that runs now."""
+    return _MAKERS[firmware](hardware, image, options)
