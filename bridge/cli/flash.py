@@ -55,7 +55,7 @@ def flash(
     """Write an image into the board, reboot, and prove that the board runs it and confirmed it."""
     use_json(json)
     from bridge.cli.view import UpdateView  # noqa: PLC0415
-    from bridge.fota import Update, UpdateOptions  # noqa: PLC0415
+    from bridge.fota import Update, UpdateOptions, over_at  # noqa: PLC0415
 
     options = UpdateOptions(
         policy=make_policy(key, allow_same_version, allow_downgrade, slot_size),
@@ -63,7 +63,9 @@ def flash(
         check_only=check_only,
     )
     source = open_image(file)
-    update = Update(source, board_opener(port, serial_number, baud, flow_control, timeout), options=options)
+    update = Update(
+        source, over_at(board_opener(port, serial_number, baud, flow_control, timeout)), options=options
+    )
     with UpdateView(json=json) as view, closing(iter(update)) as events:
         for event in events:
             view.show(event)

@@ -144,7 +144,7 @@ def run_agent(
         )
     from bridge.cloud import Endpoint  # noqa: PLC0415
     from bridge.fetch import DownloadOptions  # noqa: PLC0415
-    from bridge.fota import UpdateOptions  # noqa: PLC0415
+    from bridge.fota import UpdateOptions, over_at  # noqa: PLC0415
     from bridge.fota.service import DownloadSettings, running_agent  # noqa: PLC0415
 
     host, port_number = split_endpoint(endpoint)
@@ -166,10 +166,10 @@ def run_agent(
         client_cert=(download_cert, download_key) if download_cert and download_key else None,
         options=DownloadOptions(no_progress_timeout_s=download_timeout),
     )
-    open_board = board_opener(port, serial_number, baud, flow_control, timeout)
+    open_route = over_at(board_opener(port, serial_number, baud, flow_control, timeout))
     with (
         JobView(json=json) as view,
-        running_agent(broker, thing, open_board, downloads, options=options, on_event=view.show) as agent,
+        running_agent(broker, thing, open_route, downloads, options=options, on_event=view.show) as agent,
     ):
         result = _run_until_signal(agent, once=once, on_ready=lambda: view.ready(thing, endpoint))
     if once and result is None:

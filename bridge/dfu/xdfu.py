@@ -12,7 +12,7 @@ from typing import Final
 
 from bridge.board import Board, rescue
 from bridge.dfu.delta_area import DeltaArea
-from bridge.dfu.target import TransferRestartError
+from bridge.dfu.target import TransferImage, TransferRestartError
 from bridge.dfu.xdfu_tuning import (
     BUFFERED_BYTES,
     CHUNK_WITH_FLOW_CONTROL_BYTES,
@@ -89,11 +89,17 @@ class XdfuTarget:
         """Preferred size of a chunk; smaller after each failure."""
         return self._chunk_bytes
 
-    def begin(self, kind: ImageKind, size_bytes: int) -> int:
+    @property
+    def in_place(self) -> bool:
+        """Never: what is written waits in the secondary slot or in the modem's update area."""
+        return False
+
+    def begin(self, image: TransferImage) -> int:
         """``#XDFUINIT``: open a session; a used delta area is erased, which takes minutes."""
-        if kind not in _TYPES:
-            raise UsageError(f"#XDFU cannot write a {kind} image yet", reason="unsupported-kind")
-        self._type = _TYPES[kind]
+        size_bytes = image.size_bytes
+        if image.kind not in _TYPES:
+            raise UsageError(f"#XDFU cannot write a {image.kind} image yet", reason="unsupported-kind")
+        self._type = _TYPES[image.kind]
         self._size_bytes = size_bytes
         if self._type is XdfuType.MODEM_DELTA:
             self._offset = self._area.prepare(size_bytes)
@@ -131,7 +137,7 @@ class XdfuTarget:
                 offset=self._offset,
             )
 
-    def schedule(self) -> None:
+    def schedule(self, digest: str | None = None) -> None:
         """``#XDFUAPPLY``: the image is tried at the next reset."""
         self.finish()
         with self._at.session():

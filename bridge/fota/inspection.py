@@ -25,6 +25,11 @@ class InspectedSource:
         """Name of the underlying source."""
         return self._source.name
 
+    @property
+    def expected_sha256(self) -> str | None:
+        """Digest of the whole file, as far as the underlying source knows it beforehand."""
+        return self._source.expected_sha256
+
     def wait_size(self) -> int:
         """Block until the total size is known, in bytes."""
         return self._source.wait_size()

@@ -12,8 +12,8 @@ from bridge.errors import ImageRefusedError
 from bridge.fota.versions import modem_release, same_version, version_triple
 from bridge.image import FirmwareImage, ImageHead, ImageKind, verify_signature
 
-APPLICATION_KINDS: Final = frozenset({ImageKind.APPLICATION})
-MODEM_KINDS: Final = frozenset({ImageKind.MODEM_DELTA})
+APPLICATION_KINDS: Final = frozenset({ImageKind.APPLICATION, ImageKind.MCUBOOT_BOOTLOADER})
+MODEM_KINDS: Final = frozenset({ImageKind.MODEM_DELTA, ImageKind.MODEM_FULL})
 _OPERATION_KINDS: Final = {"app_fw_update": APPLICATION_KINDS, "modem_fw_update": MODEM_KINDS}
 _CHIP: Final = re.compile(r"nrf(9\d{3})", re.IGNORECASE)
 _CHIP_OF_PRODUCT: Final = {"thingy91": "9160", "thingy91x": "9151"}
@@ -70,9 +70,25 @@ def check_head(
     _check_board(identity, expected)
     if head.kind is ImageKind.MODEM_DELTA:
         _check_delta(head, identity)
-    else:
+    elif head.kind is ImageKind.MODEM_FULL:
+        _check_full_modem(head, identity, policy)
+    elif head.kind is ImageKind.APPLICATION:
         _check_application(head, size_bytes, identity, policy)
     return _check_ordered_version(head, expected, policy)
+
+
+def check_route(head: ImageHead, route: str, kinds: frozenset[ImageKind]) -> None:
+    """Refuse what a route cannot write.
+
+    Raises:
+        ImageRefusedError: It cannot (reason ``wrong-route``).
+    """
+    if head.kind not in kinds:
+        raise ImageRefusedError(
+            f"the route {route} cannot write a file of kind {head.kind}, only {', '.join(sorted(kinds))}",
+            reason="wrong-route",
+            hint="Choose another --transport; `auto` finds one if the board has one.",
+        )
 
 
 def check_image(image: FirmwareImage, policy: Policy) -> None:
@@ -127,6 +143,17 @@ def _check_delta(head: ImageHead, identity: BoardIdentity) -> None:
             f"the delta updates modem firmware {head.base_version}, but the modem runs {running}",
             reason="wrong-delta-base",
             hint=f"Take the delta that starts from {running}.",
+        )
+
+
+def _check_full_modem(head: ImageHead, identity: BoardIdentity, policy: Policy) -> None:
+    running = modem_release(identity.modem_version)
+    same = running is not None and head.version is not None and modem_release(head.version) == running
+    if same and not policy.allow_same_version:
+        raise ImageRefusedError(
+            f"the modem already runs {running}",
+            reason="same-version",
+            hint="Use --allow-same-version to write it again.",
         )
 
 

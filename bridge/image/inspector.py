@@ -121,7 +121,8 @@ def unreadable(path: Path, error: OSError) -> ImageRefusedError:
 
 
 class _Reader(Protocol):
-    head: ImageHead
+    @property
+    def head(self) -> ImageHead | None: ...
 
     def feed(self, data: bytes) -> None: ...
 
@@ -176,15 +177,25 @@ class _ModemDeltaFile:
 class _ModemFullFile:
     def __init__(self, name: str) -> None:
         release = parse_modem_release(name)
-        self.head = ImageHead(ImageKind.MODEM_FULL, name, release[1] if release else None)
+        self._name, self._version = name, release[1] if release else None
         self._reader = ModemFullReader()
+
+    @property
+    def head(self) -> ImageHead | None:
+        """Known when the manifest is: nobody can write the image without its segments."""
+        info = self._reader.info
+        if info is None:
+            return None
+        return ImageHead(ImageKind.MODEM_FULL, self._name, self._version, modem_full=info)
 
     def feed(self, data: bytes) -> None:
         self._reader.feed(data)
 
     def finish(self, size_bytes: int, sha256: str) -> FirmwareImage:
-        head, info = self.head, self._reader.finish()
-        return FirmwareImage(head.kind, head.name, size_bytes, sha256, head.version, modem_full=info)
+        info = self._reader.finish()
+        return FirmwareImage(
+            ImageKind.MODEM_FULL, self._name, size_bytes, sha256, self._version, modem_full=info
+        )
 
 
 class _Buffered:

@@ -38,6 +38,7 @@ class ImageHead:
             name.
         base_version: For a delta, the modem firmware that it updates, if its name says so.
         mcuboot: The header of an MCUboot image.
+        modem_full: The manifest of a full modem image: its segments, and the digest that they must have.
     """
 
     kind: ImageKind
@@ -45,6 +46,7 @@ class ImageHead:
     version: str | None = None
     base_version: str | None = None
     mcuboot: McubootHeader | None = None
+    modem_full: ModemFullInfo | None = None
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,11 @@ class ModemFullReader:
         self._blob_hash = hashlib.sha256()
         self._blob_size_bytes = 0
 
+    @property
+    def info(self) -> ModemFullInfo | None:
+        """What the wrapper says, once all of it was read; the segments' digest is only known at the end."""
+        return self._info
+
     def feed(self, data: bytes) -> None:
         """Take the next bytes.
 
