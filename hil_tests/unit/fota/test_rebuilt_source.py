@@ -114,6 +114,15 @@ def test_given_a_look_at_the_head_then_reading_from_the_start_needs_no_second_ru
     assert delta.starts == 1
 
 
+def test_given_a_step_back_that_is_not_far_then_it_needs_no_second_run() -> None:
+    delta = Watched()
+    source = rebuilt(delta)
+    for offset in range(0, LOOK_BACK_BYTES, 4096):
+        source.read(offset, 4096)
+    assert source.read(0, 4096) == NEW[:4096]
+    assert delta.starts == 1
+
+
 def test_given_a_transfer_that_starts_again_then_the_target_is_rebuilt_again() -> None:
     delta = Watched()
     source = rebuilt(delta)
