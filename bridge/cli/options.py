@@ -102,4 +102,13 @@ SlotSizeOption = Annotated[
     int | None,
     typer.Option("--slot-size", envvar="NRF91_BRIDGE_SLOT_SIZE", help="Largest application image in bytes."),
 ]
+ImageStoreOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        envvar="NRF91_BRIDGE_IMAGE_STORE",
+        file_okay=False,
+        help="Where known images are kept, which application deltas start from; default: this user's data.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, for machines.")]

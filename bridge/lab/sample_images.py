@@ -28,6 +28,7 @@ DEFAULT_DELTA_SIZE_BYTES: Final = 24 * 1024
 BOARD: Final = "nrf9151dk/nrf9151/ns"
 _PRIMARY_ADDRESS: Final = 0x20000
 _VECTORS: Final = 64
+_CHANGE_BYTES: Final = 256
 _ZIP_TIME: Final = (2026, 1, 1, 0, 0, 0)
 
 
@@ -52,6 +53,7 @@ class SampleImages:
         *,
         size_bytes: int = DEFAULT_SIZE_BYTES,
         behaviour: Mapping[str, bool | int] | None = None,
+        like: str | None = None,
         key: bytes | None = None,
         name: str | None = None,
         **signing: Any,
@@ -62,6 +64,8 @@ class SampleImages:
             version: ``major.minor.revision`` or ``major.minor.revision+build``.
             size_bytes: Size of header and payload; the TLVs add about 150 bytes.
             behaviour: What the virtual board does with it beyond its personality; None leaves the block out.
+            like: Version whose filler it shares but for a changed and an inserted part, as two builds of one program do;
+                None for filler of its own.
             key: Private key in PEM form; the development key if None.
             name: File name; made up from the version and a digest of the rest if None.
             signing: More for :func:`bridge.lab.sample_signing.sign_image`.
@@ -70,7 +74,7 @@ class SampleImages:
             UsageError: imgtool is missing, or the image is too small or too large.
         """
         image = sign_image(
-            _payload(version, size_bytes, behaviour),
+            _payload(version, size_bytes, behaviour, like),
             version=version,
             key_pem=key or development_key_pem(),
             **signing,
@@ -204,15 +208,29 @@ def _name(version: str, image: bytes) -> str:
     return f"app-{version}-{hashlib.sha256(image).hexdigest()[:8]}.bin".replace("+", "_")
 
 
-def _payload(version: str, size_bytes: int, behaviour: Mapping[str, bool | int] | None) -> bytes:
+def _payload(
+    version: str, size_bytes: int, behaviour: Mapping[str, bool | int] | None, like: str | None = None
+) -> bytes:
     entry = _PRIMARY_ADDRESS + HEADER_BYTES + 4 * _VECTORS + 1
     vectors = struct.pack(f"<{_VECTORS}I", 0x2003_0000, *[entry] * (_VECTORS - 1))
     try:
         block = b"" if behaviour is None else encode_behaviour(behaviour)
-        filler = _filler(f"application {version}", size_bytes - HEADER_BYTES - len(vectors) - len(block))
+        filler = _filler(
+            f"application {like or version}", size_bytes - HEADER_BYTES - len(vectors) - len(block)
+        )
     except ValueError as error:
         raise UsageError(f"no sample image can be made: {error}", reason="bad-recipe") from error
-    return vectors + block + filler
+    return vectors + block + (filler if like is None else _edited(filler, version))
+
+
+def _edited(filler: bytes, version: str) -> bytes:
+    """The filler as another build would have it: something replaced, and something inserted that moves the rest."""
+    change = _filler(f"change in {version}", _CHANGE_BYTES)
+    third = len(filler) // 3
+    edited = (
+        filler[:third] + change + filler[third + _CHANGE_BYTES : 2 * third] + change + filler[2 * third :]
+    )
+    return edited[: len(filler)]
 
 
 def _filler(seed: str, size_bytes: int) -> bytes:

@@ -1,0 +1,68 @@
+"""Which stored image an application delta is rebuilt from: the one that its header names, if the board runs that one."""
+
+from pathlib import Path
+
+from bridge.errors import ImageRefusedError
+from bridge.fota.image_store import ADD_COMMAND, KnownImageStore
+from bridge.fota.rebuilt_source import RebuiltSource
+from bridge.image import FileSource, ImageHead, ImageSource
+from bridge.image.app_delta_rebuild import wrong_base
+
+
+def choose_base(head: ImageHead, running_digest: str | None, store: KnownImageStore) -> Path:
+    """Find the base image of an application delta.
+
+    Args:
+        head: Head of the delta.
+        running_digest: Image digest (hex) of the slot that the board runs, as it says itself or as it is remembered from its
+            last update; None if nobody knows. The delta is then taken at its word: the base is needed here and not on the
+            board, which gets the whole signed image.
+        store: Images that are known.
+
+    Returns:
+        File of the base image; its content was found to have the digest.
+
+    Raises:
+        ImageRefusedError: ``same-image`` (the board runs the target), ``wrong-base`` (it runs another one), ``missing-base``,
+            ``damaged-base``, or ``wrong-kind`` (no application delta).
+    """
+    info = head.app_delta
+    if info is None:
+        raise ImageRefusedError(f"a file of kind {head.kind} needs no base image", reason="wrong-kind")
+    running = running_digest.lower() if running_digest else None
+    if running == info.target.digest:
+        raise ImageRefusedError(
+            f"the board already runs the image with digest {running}, version {info.target.version}",
+            reason="same-image",
+            hint="Nothing needs to be done.",
+        )
+    if running is not None and running != info.base.digest:
+        raise wrong_base(info, running, "the image that the board runs")
+    found = store.find(info.base.digest)
+    if found is None:
+        raise ImageRefusedError(
+            f"the application delta needs its base {info.base.version} with image digest {info.base.digest}, which is not in"
+            f" {store.directory}",
+            reason="missing-base",
+            hint=f"Add that image with: {ADD_COMMAND}",
+        )
+    return found.path
+
+
+def open_rebuilt(
+    delta: ImageSource, head: ImageHead, running_digest: str | None, store: KnownImageStore
+) -> RebuiltSource:
+    """Open the target of an application delta as an image of its own; closing it closes the delta.
+
+    Args:
+        delta: The delta's file; may still be downloading.
+        head: Its head.
+        running_digest: See :func:`choose_base`.
+        store: Images that are known.
+
+    Raises:
+        ImageRefusedError: See :func:`choose_base`.
+    """
+    base = FileSource(choose_base(head, running_digest, store))
+    assert head.app_delta is not None
+    return RebuiltSource(delta, head.app_delta, base)
