@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bridge.cli.image_store import open_store
 from bridge.cli.options import (
     BaudOption,
     ConfirmOption,
     DowngradeOption,
     FlowControlOption,
+    ImageStoreOption,
     JsonOption,
     KeyOption,
     LineBytesOption,
@@ -38,7 +40,10 @@ def register(app: typer.Typer) -> None:
 
 def flash(
     file: Annotated[
-        Path, typer.Argument(help="Signed application image, dfu_application.zip or modem delta.")
+        Path,
+        typer.Argument(
+            help="Signed application image, dfu_application.zip, application delta or modem delta."
+        ),
     ],
     port: PortOption = None,
     serial_number: SerialNumberOption = None,
@@ -55,6 +60,7 @@ def flash(
     recovery: RecoveryOption = False,
     upload_image: UploadImageOption = None,
     confirm: ConfirmOption = True,
+    store: ImageStoreOption = None,
     check_only: Annotated[
         bool, typer.Option("--dry-run", help="All checks, board included, but no write.")
     ] = False,
@@ -69,6 +75,7 @@ def flash(
         policy=make_policy(key, allow_same_version, allow_downgrade, slot_size),
         transfer_baud=transfer_baud or None,
         check_only=check_only,
+        image_store=open_store(store),
     )
     source = open_image(file)
     route = make_route(

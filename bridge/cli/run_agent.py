@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.cli.flash import make_policy, make_route
+from bridge.cli.image_store import open_store
 from bridge.cli.options import (
     BaudOption,
     ConfirmOption,
     DowngradeOption,
     FlowControlOption,
+    ImageStoreOption,
     JsonOption,
     LineBytesOption,
     PortOption,
@@ -140,6 +142,7 @@ def run_agent(
     recovery: RecoveryOption = False,
     upload_image: UploadImageOption = None,
     confirm: ConfirmOption = True,
+    store: ImageStoreOption = None,
     config: Annotated[
         Path | None, typer.Option(callback=_load_config, is_eager=True, help="TOML file with these options.")
     ] = None,
@@ -168,7 +171,9 @@ def run_agent(
     )
     policy = make_policy(image_key, allow_same_version, allow_downgrade, slot_size)
     options = UpdateOptions(
-        policy=replace(policy, strict_version=strict), transfer_baud=transfer_baud or None
+        policy=replace(policy, strict_version=strict),
+        transfer_baud=transfer_baud or None,
+        image_store=open_store(store),
     )
     downloads = DownloadSettings(
         cache_dir or default_cache_dir(),

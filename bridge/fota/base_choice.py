@@ -5,19 +5,23 @@ from pathlib import Path
 from bridge.errors import ImageRefusedError
 from bridge.fota.image_store import ADD_COMMAND, KnownImageStore
 from bridge.fota.rebuilt_source import RebuiltSource
+from bridge.fota.versions import same_version
 from bridge.image import FileSource, ImageHead, ImageSource
 from bridge.image.app_delta_rebuild import wrong_base
 
 
-def choose_base(head: ImageHead, running_digest: str | None, store: KnownImageStore) -> Path:
+def choose_base(
+    head: ImageHead, running_digest: str | None, store: KnownImageStore, *, running_version: str | None = None
+) -> Path:
     """Find the base image of an application delta.
 
     Args:
         head: Head of the delta.
         running_digest: Image digest (hex) of the slot that the board runs, as it says itself or as it is remembered from its
-            last update; None if nobody knows. The delta is then taken at its word: the base is needed here and not on the
-            board, which gets the whole signed image.
+            last update; None if nobody knows. The delta is then taken at its word, but for the version: the base is needed
+            here and not on the board, which gets the whole signed image.
         store: Images that are known.
+        running_version: Version that the board runs, if it tells; only looked at when its digest is not known.
 
     Returns:
         File of the base image; its content was found to have the digest.
@@ -38,6 +42,17 @@ def choose_base(head: ImageHead, running_digest: str | None, store: KnownImageSt
         )
     if running is not None and running != info.base.digest:
         raise wrong_base(info, running, "the image that the board runs")
+    if (
+        running is None
+        and running_version is not None
+        and not same_version(running_version, info.base.version)
+    ):
+        raise ImageRefusedError(
+            f"the application delta starts from {info.base.version} with digest {info.base.digest}, but the board runs"
+            f" {running_version}",
+            reason="wrong-base",
+            hint=f"Take the delta that starts from {running_version}, or the whole image.",
+        )
     found = store.find(info.base.digest)
     if found is None:
         raise ImageRefusedError(
@@ -50,7 +65,12 @@ def choose_base(head: ImageHead, running_digest: str | None, store: KnownImageSt
 
 
 def open_rebuilt(
-    delta: ImageSource, head: ImageHead, running_digest: str | None, store: KnownImageStore
+    delta: ImageSource,
+    head: ImageHead,
+    running_digest: str | None,
+    store: KnownImageStore,
+    *,
+    running_version: str | None = None,
 ) -> RebuiltSource:
     """Open the target of an application delta as an image of its own; closing it closes the delta.
 
@@ -59,10 +79,11 @@ def open_rebuilt(
         head: Its head.
         running_digest: See :func:`choose_base`.
         store: Images that are known.
+        running_version: See :func:`choose_base`.
 
     Raises:
         ImageRefusedError: See :func:`choose_base`.
     """
-    base = FileSource(choose_base(head, running_digest, store))
+    base = FileSource(choose_base(head, running_digest, store, running_version=running_version))
     assert head.app_delta is not None
     return RebuiltSource(delta, head.app_delta, base)

@@ -42,7 +42,7 @@ class RebuiltSource:
     @property
     def expected_sha256(self) -> str | None:
         """SHA-256 of the target; the delta's header tells it."""
-        return self._info.target.sha256
+        return self._info.target_sha256
 
     def wait_size(self) -> int:
         """Size of the target in bytes; the delta's header tells it."""

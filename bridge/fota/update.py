@@ -12,8 +12,10 @@ from bridge.errors import (
     BridgeError,
     ImageRefusedError,
     InterruptedUpdateError,
+    UsageError,
     VerificationError,
 )
+from bridge.fota.base_choice import open_rebuilt
 from bridge.fota.events import (
     BoardIdentified,
     Finished,
@@ -26,11 +28,12 @@ from bridge.fota.events import (
     UpdateCanceledError,
     UpdateEvent,
 )
+from bridge.fota.image_store import KnownImageStore
 from bridge.fota.inspection import InspectedSource
 from bridge.fota.policy import Expectations, Policy, check_head, check_image, check_route
 from bridge.fota.proof import STILL_SCHEDULED, Proof, WantedImage
 from bridge.fota.route import Route, RouteOpener
-from bridge.image import FirmwareImage, ImageHead, ImageSource
+from bridge.image import FirmwareImage, ImageHead, ImageKind, ImageSource
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +55,7 @@ class UpdateOptions:
             have scheduled the image. If the board runs the image now, it is verified instead of written again.
         check_only: Stop after the checks; nothing is written.
         image_index: MCUboot image that an application image replaces, on boards with several.
+        image_store: Where the bases of application deltas are; without one deltas are refused.
     """
 
     expected: Expectations = field(default_factory=Expectations)
@@ -61,6 +65,7 @@ class UpdateOptions:
     interrupted_from: str | None = None
     check_only: bool = False
     image_index: int = 0
+    image_store: KnownImageStore | None = None
 
 
 class Update:
@@ -133,7 +138,7 @@ class Update:
         yield self._enter(Stage.CHECK)
         with self._open_route(head) as route:
             before = route.identify()
-            proof = route.proof(head.kind, before)
+            proof = route.proof(_written_kind(head), before)
             self._from_version = self._running_version = proof.version_of(before)
             yield _identified(self._stage, route, before)
             if self._was_applied(proof, before, head):
@@ -142,6 +147,8 @@ class Update:
             if self._is_waiting(proof, before, head):
                 yield from self._apply_interrupted(route, proof, head)
                 return
+            if head.kind is ImageKind.APP_DELTA:
+                head, size_bytes = self._rebuild(head, before)
             yield from self._check(head, size_bytes, route, before)
             if self._options.check_only:
                 return
@@ -149,7 +156,36 @@ class Update:
             image = yield from self._write(route, target, head, size_bytes)
             wanted = WantedImage(image.version, image.mcuboot.digest if image.mcuboot else None)
             yield from self._prove(route, target, proof, wanted)
+            self._remember_image(image)
         yield self._enter(Stage.DONE)
+
+    def _rebuild(self, delta: ImageHead, before: BoardIdentity) -> tuple[ImageHead, int]:
+        """Go on with the signed image that an application delta leads to, as if that had been the file."""
+        store = self._options.image_store
+        if store is None:
+            raise UsageError(
+                "an application delta needs an image store with its base", reason="no-image-store"
+            )
+        rebuilt = open_rebuilt(
+            self._source,
+            delta,
+            before.application_digest,
+            store,
+            running_version=(before.application_version or "").removeprefix("v") or None,
+        )
+        self._source = InspectedSource(rebuilt)
+        self._head = self._source.read_head()
+        return self._head, self._source.wait_size()
+
+    def _remember_image(self, image: FirmwareImage) -> None:
+        """Keep what the board runs now as the base of the next delta, for those who use deltas."""
+        store = self._options.image_store
+        if store is None or image.kind is not ImageKind.APPLICATION or not store.directory.is_dir():
+            return
+        try:
+            store.add_source(self._source)
+        except BridgeError as error:
+            _log.warning("the image is not kept for later deltas: %s", error.message)
 
     def _check(
         self, head: ImageHead, size_bytes: int, route: Route, before: BoardIdentity
@@ -272,6 +308,11 @@ class Update:
                 self._stage, outcome_of(self.error), self.error.reason, self.error.message, *versions
             )
         return Finished(self._stage, Outcome.SUCCEEDED, None, self._success, *versions)
+
+
+def _written_kind(head: ImageHead) -> ImageKind:
+    """What is written in the end: of an application delta, the application."""
+    return ImageKind.APPLICATION if head.kind is ImageKind.APP_DELTA else head.kind
 
 
 def _identified(stage: Stage, route: Route, identity: BoardIdentity) -> BoardIdentified:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bridge.board import Board
 from bridge.errors import CloudError, ImageRefusedError
-from bridge.fota import Finished, Outcome, Update
+from bridge.fota import Finished, Outcome, Update, over_at
 from bridge.fota.base_choice import open_rebuilt
 from bridge.fota.image_store import KnownImageStore
 from bridge.fota.inspection import InspectedSource
@@ -273,7 +273,7 @@ class Bench:
     def update(self, delta: bytes) -> Finished:
         source = InspectedSource(BytesSource(delta, "app.delta"))
         target = open_rebuilt(source, source.read_head(), self.running_digest, self.store)
-        *_, last = Update(target, lambda: Board.open(self.pty.path))
+        *_, last = Update(target, over_at(lambda: Board.open(self.pty.path)))
         assert isinstance(last, Finished)
         return last
 
