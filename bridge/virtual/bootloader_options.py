@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from bridge.errors import UsageError
+from bridge.virtual.build_options import with_options
 
 
 class RecoveryEntry(StrEnum):
@@ -114,3 +115,23 @@ def parse_entries(names: Iterable[str]) -> frozenset[RecoveryEntry]:
                 hint=f"Known: {', '.join(RecoveryEntry)}.",
             ) from None
     return frozenset(entries)
+
+
+def options_from_text(
+    model: str, *, button: bool = False, entries: str | None = None, build: Iterable[str] = ()
+) -> BootloaderOptions:
+    """The build that a command line or a URL asks for.
+
+    Args:
+        model: Name of the board model, whose build is changed.
+        button: Built so that a button leads into recovery.
+        entries: Ways into recovery with commas between, instead of those that the model ships.
+        build: See :func:`~bridge.virtual.build_options.with_options`.
+
+    Raises:
+        UsageError: Something in them makes no sense.
+    """
+    options = default_options(model, button=button)
+    if entries is not None:
+        options = replace(options, entries=parse_entries(entries.split(",")))
+    return with_options(options, build)
