@@ -24,9 +24,14 @@ def register(app: typer.Typer) -> None:
 
 
 def board(
-    model: Annotated[str, typer.Option(help="Board model.")] = "nrf9151dk",
+    model: Annotated[
+        str, typer.Option(help="Board model: nrf9160dk, nrf9161dk, nrf9151dk, thingy91, thingy91x.")
+    ] = "nrf9151dk",
     firmware: Annotated[
-        str, typer.Option(help="What the board's applications are: serial-modem, or smp.")
+        str,
+        typer.Option(
+            help="What the board's applications are: serial-modem, or smp; mcuboot for serial recovery."
+        ),
     ] = "serial-modem",
     timing: Annotated[
         Literal["simulated", "real"],
@@ -50,17 +55,44 @@ def board(
         ),
     ] = None,
     flow_control: Annotated[
-        bool, typer.Option("--flow-control/--no-flow-control", help="The UART has RTS/CTS.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--flow-control/--no-flow-control", help="The UART has RTS/CTS.", show_default="as the model"
+        ),
+    ] = None,
     battery_mv: Annotated[int, typer.Option("--battery-mv", help="Supply voltage in mV.")] = 4_464,
+    recovery_entry: Annotated[
+        str | None,
+        typer.Option(
+            help="Ways into MCUboot's serial recovery: button, pin-reset, boot-mode, window, no-application, with"
+            " commas between; or none.",
+            show_default="as the model",
+        ),
+    ] = None,
+    button: Annotated[bool, typer.Option("--button", help="Somebody holds the board's button down.")] = False,
+    bootloader: Annotated[
+        list[str] | None,
+        typer.Option(help="Build option of MCUboot, such as direct-upload or line-bytes=512; repeatable."),
+    ] = None,
+    smp: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Build option of the SMP server, such as boot-mode or buffer-bytes=1024; repeatable."
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Serve a virtual board on a pty until interrupted (or told to end with SIGTERM)."""
     use_json(json)
+    from bridge.virtual.applications import RECOVERY_FIRMWARE  # noqa: PLC0415
     from bridge.virtual.board import VirtualBoard  # noqa: PLC0415
+    from bridge.virtual.bootloader_options import options_from_text  # noqa: PLC0415
+    from bridge.virtual.build_options import with_options  # noqa: PLC0415
     from bridge.virtual.modem import ModemOptions  # noqa: PLC0415
     from bridge.virtual.pty_server import PtyServer  # noqa: PLC0415
+    from bridge.virtual.smp_options import SmpOptions  # noqa: PLC0415
 
+    button = button or firmware == RECOVERY_FIRMWARE
     virtual = VirtualBoard(
         model,
         firmware=firmware,
@@ -71,6 +103,9 @@ def board(
         baud=baud,
         flow_control=flow_control,
         modem=ModemOptions(battery_mv=battery_mv),
+        smp=with_options(SmpOptions(), smp or ()),
+        bootloader=options_from_text(model, button=button, entries=recovery_entry, build=bootloader or ()),
+        button_held=button,
     )
     with until_interrupted() as wait, virtual, PtyServer(virtual) as pty, _linked(link, pty.path) as port:
         if json:

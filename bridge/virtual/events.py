@@ -10,7 +10,8 @@ class BoardEvent:
     Attributes:
         time_s: Board time.
         kind: ``power-on``, ``power-off``, ``reset``, ``boot``, ``ready``, ``confirmed``, ``modem-update``,
-            ``bootloader-mode``, ``no-image``, ``crash``, ``hung``, ``bytes-lost``.
+            ``bootloader-mode``, ``no-image``, ``crash``, ``hung``, ``bytes-lost``, ``recovery`` (MCUboot's
+            serial recovery), ``lines-full`` (its line buffers), ``message-dropped`` (no buffer for it).
         details: More about it.
     """
 
