@@ -52,6 +52,17 @@ def board(
     flow_control: Annotated[
         bool, typer.Option("--flow-control/--no-flow-control", help="The UART has RTS/CTS.")
     ] = True,
+    uart: Annotated[
+        Literal["dma", "fifo"],
+        typer.Option(help="fifo: nothing is received while the CPU stands still, as without DMA."),
+    ] = "dma",
+    rx_buffers: Annotated[
+        str | None, typer.Option("--rx-buffers", help="DMA buffers, such as 3x256 (default) or 3x2048.")
+    ] = None,
+    usb_latency_ms: Annotated[
+        float, typer.Option("--usb-latency-ms", min=0, help="A USB adapter's delay, each way.")
+    ] = 0,
+    flash: Annotated[Literal["real", "ideal"], typer.Option(help="ideal: flash takes no time.")] = "real",
     battery_mv: Annotated[int, typer.Option("--battery-mv", help="Supply voltage in mV.")] = 4_464,
     json: JsonOption = False,
 ) -> None:
@@ -60,6 +71,7 @@ def board(
     from bridge.virtual.board import VirtualBoard  # noqa: PLC0415
     from bridge.virtual.modem import ModemOptions  # noqa: PLC0415
     from bridge.virtual.pty_server import PtyServer  # noqa: PLC0415
+    from bridge.virtual.uart_options import parse_uart  # noqa: PLC0415
 
     virtual = VirtualBoard(
         model,
@@ -70,6 +82,9 @@ def board(
         state_dir=state,
         baud=baud,
         flow_control=flow_control,
+        uart=parse_uart(uart, rx_buffers),
+        usb_latency_ms=usb_latency_ms,
+        ideal_flash=flash == "ideal",
         modem=ModemOptions(battery_mv=battery_mv),
     )
     with until_interrupted() as wait, virtual, PtyServer(virtual) as pty, _linked(link, pty.path) as port:

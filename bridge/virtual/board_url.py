@@ -5,8 +5,9 @@
 (serial-modem, smp), ``timing`` (simulated, real), ``baud`` (rate of the board after a reset), ``image`` (factory
 image file), ``key`` (PEM that MCUboot trusts; may be repeated), ``state`` (directory), ``battery`` (mV),
 ``modem_time_scale`` (factor on the minutes of modem updates), ``rtscts`` (0: the board's UART has no flow
-control) and ``name``. The board runs until the process ends, also while no port is open; the same ``name``,
-or without one the same URL, finds it again.
+control), ``uart`` (dma, fifo), ``rx_buffers`` (such as 3x256), ``usb_latency_ms``, ``flash`` (real, ideal)
+and ``name``. The board runs until the process ends, also while no port is open; the same ``name``, or without
+one the same URL, finds it again.
 """
 
 import urllib.parse
@@ -18,10 +19,11 @@ from bridge.virtual import registry
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.clock import Timing
 from bridge.virtual.modem import ModemOptions
+from bridge.virtual.uart_options import parse_uart
 
 _OPTIONS: Final = frozenset(
     ("firmware", "timing", "baud", "image", "key", "state", "battery", "modem_time_scale", "rtscts", "name")
-)
+) | {"uart", "rx_buffers", "usb_latency_ms", "flash"}
 
 
 def open_board(url: str) -> VirtualBoard:
@@ -57,6 +59,9 @@ def _build(url: str) -> VirtualBoard:
             state_dir=Path(one["state"]) if "state" in one else None,
             baud=int(one.get("baud", "115200")),
             flow_control=one.get("rtscts", "1") != "0",
+            uart=parse_uart(one.get("uart", "dma"), one.get("rx_buffers")),
+            usb_latency_ms=float(one.get("usb_latency_ms", "0")),
+            ideal_flash=one.get("flash", "real") == "ideal",
             modem=ModemOptions(
                 battery_mv=int(one.get("battery", ModemOptions.battery_mv)),
                 time_scale=float(one.get("modem_time_scale", "1")),
