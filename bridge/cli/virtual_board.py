@@ -60,6 +60,17 @@ def board(
             "--flow-control/--no-flow-control", help="The UART has RTS/CTS.", show_default="as the model"
         ),
     ] = None,
+    uart: Annotated[
+        Literal["dma", "fifo"],
+        typer.Option(help="fifo: nothing is received while the CPU stands still, as without DMA."),
+    ] = "dma",
+    rx_buffers: Annotated[
+        str | None, typer.Option("--rx-buffers", help="DMA buffers, such as 3x256 (default) or 3x2048.")
+    ] = None,
+    usb_latency_ms: Annotated[
+        float, typer.Option("--usb-latency-ms", min=0, help="A USB adapter's delay, each way.")
+    ] = 0,
+    flash: Annotated[Literal["real", "ideal"], typer.Option(help="ideal: flash takes no time.")] = "real",
     battery_mv: Annotated[int, typer.Option("--battery-mv", help="Supply voltage in mV.")] = 4_464,
     recovery_entry: Annotated[
         str | None,
@@ -91,6 +102,7 @@ def board(
     from bridge.virtual.modem import ModemOptions  # noqa: PLC0415
     from bridge.virtual.pty_server import PtyServer  # noqa: PLC0415
     from bridge.virtual.smp_options import SmpOptions  # noqa: PLC0415
+    from bridge.virtual.uart_options import parse_uart  # noqa: PLC0415
 
     button = button or firmware == RECOVERY_FIRMWARE
     virtual = VirtualBoard(
@@ -102,6 +114,9 @@ def board(
         state_dir=state,
         baud=baud,
         flow_control=flow_control,
+        uart=parse_uart(uart, rx_buffers),
+        usb_latency_ms=usb_latency_ms,
+        ideal_flash=flash == "ideal",
         modem=ModemOptions(battery_mv=battery_mv),
         smp=with_options(SmpOptions(), smp or ()),
         bootloader=options_from_text(model, button=button, entries=recovery_entry, build=bootloader or ()),

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -24,11 +25,11 @@ from bridge.virtual.boot_machine import BootMachine
 from bridge.virtual.bootloader import Bootloader
 from bridge.virtual.bootloader_options import BootloaderOptions, default_options
 from bridge.virtual.cable import DEFAULT_BAUD, Cable
-from bridge.virtual.clock import NS_PER_S, Timeline, Timing
+from bridge.virtual.clock import NS_PER_MS, NS_PER_S, Timeline, Timing
 from bridge.virtual.cpu import Cpu
 from bridge.virtual.events import BoardEvent
 from bridge.virtual.faults import ByteFaults, FaultPlan, PowerCutError
-from bridge.virtual.flash import Flash
+from bridge.virtual.flash import WORD_WRITE_NS, Flash
 from bridge.virtual.hardware import Hardware
 from bridge.virtual.layout import board_model
 from bridge.virtual.modem import Modem, ModemOptions
@@ -39,6 +40,8 @@ from bridge.virtual.smp_options import SmpOptions
 from bridge.virtual.state import StateDir
 from bridge.virtual.state_keeper import StateKeeper
 from bridge.virtual.uart import BAUD_RATES, Uart
+from bridge.virtual.uart_options import UartOptions
+from bridge.virtual.usb_adapter import UsbAdapter
 
 _logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -67,6 +70,9 @@ class VirtualBoard:
         smp: Kconfig of the SMP server, for ``smp``.
         bootloader: Kconfig of MCUboot; None for what the model ships.
         button_held: Somebody holds the board's button down from the start; None for what ``firmware`` says.
+        uart: How the UART receives.
+        usb_latency_ms: How much later bytes arrive, each way, through an adapter in the cable.
+        ideal_flash: Flash operations take no time; for measurements.
 
     Raises:
         UsageError: Unknown model or firmware, or an impossible rate.
@@ -89,6 +95,9 @@ class VirtualBoard:
         smp: SmpOptions | None = None,
         bootloader: BootloaderOptions | None = None,
         button_held: bool | None = None,
+        uart: UartOptions | None = None,
+        usb_latency_ms: float = 0,
+        ideal_flash: bool = False,
     ) -> None:
         check_firmware(firmware)
         if baud not in BAUD_RATES:
@@ -115,23 +124,32 @@ class VirtualBoard:
         self._thread: threading.Thread | None = None
         self._timeline = Timeline(self.timing)
         self._cpu = Cpu(self._timeline)
+        uart = uart or UartOptions()
+        has_flow_control = board.flow_control if flow_control is None else flow_control
         self._uart = Uart(
             self._timeline,
-            self.cable,
+            self._wire(usb_latency_ms),
             on_received=self._on_received,
             on_overrun=lambda count: self._note("bytes-lost", count=count),
-            flow_control=board.flow_control if flow_control is None else flow_control,
-            rx_faults=ByteFaults(self.faults.rx, self.faults.seed),
-            tx_faults=ByteFaults(self.faults.tx, self.faults.seed),
+            options=replace(uart, flow_control=uart.flow_control and has_flow_control),
+            rx_faults=ByteFaults(self.faults.rx, self.faults.seed, self.faults.rx_rates),
+            tx_faults=ByteFaults(self.faults.tx, self.faults.seed, self.faults.tx_rates),
         )
+        self._ideal_flash = ideal_flash
         self._powered = False
         self._application: Application | None = None
         self._crashes = 0
-        self._flash_operations = 0
+        self._flash_operations = self._erased_pages = 0
         state = None if state_dir is None else StateDir(state_dir)
         self._keeper = StateKeeper(state)
         self.flash, self.modem_nvm = self._load(state, factory_image)
         self.flash.on_operation = self._on_flash_operation
+
+    def _wire(self, usb_latency_ms: float) -> Cable | UsbAdapter:
+        if not usb_latency_ms:
+            return self.cable
+        latency_ns = int(usb_latency_ms * NS_PER_MS)
+        return UsbAdapter(self.cable, self._timeline, latency_ns, self._on_sent)
 
     def _load(self, state: StateDir | None, factory_image: bytes | None) -> tuple[Flash, ModemNvm]:
         content = None if state is None else state.load_flash()
@@ -274,16 +292,26 @@ class VirtualBoard:
         pauses = [each for each in (pause_s, save_s) if each is not None]
         self.cable.wait(min(pauses, default=None))
 
+    def _on_sent(self) -> None:
+        self._uart.poll()
+
     def _on_received(self) -> None:
         if self._application is not None:
             self._application.on_received()
 
     def _on_flash_operation(self, duration_ns: int) -> None:
         self._keeper.changed()
-        self._cpu.spend(duration_ns)
+        self._spend_on_flash(0 if self._ideal_flash else duration_ns)
         self._flash_operations += 1
         if self._flash_operations == self.faults.power_cut_at_flash_operation:
             raise PowerCutError
+
+    def _spend_on_flash(self, duration_ns: int) -> None:
+        begin_ns = self._cpu.now_ns
+        self._cpu.spend(duration_ns)
+        before, self._erased_pages = self._erased_pages, self.flash.erased_pages
+        erased = self._erased_pages > before
+        self._uart.stall(begin_ns, self._cpu.now_ns, duration_ns if erased else WORD_WRITE_NS)
 
     # --- power, reset, boot ---------------------------------------------------------------------------------
 

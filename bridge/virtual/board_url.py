@@ -5,8 +5,9 @@
 (serial-modem, smp, mcuboot), ``timing`` (simulated, real), ``baud`` (rate of the board after a reset), ``image``
 (factory image file), ``key`` (PEM that MCUboot trusts; may be repeated), ``state`` (directory), ``battery`` (mV),
 ``modem_time_scale`` (factor on the minutes of modem updates), ``rtscts`` (1 or 0: the board's UART has flow control,
-or not), ``recovery`` (ways into MCUboot's serial recovery: button, pin-reset, boot-mode, window, no-application, with
-commas between; or none), ``button`` (1: somebody holds it down), ``bootloader`` and ``smp`` (build options such as
+or not), ``uart`` (dma, fifo), ``rx_buffers`` (such as 3x256), ``usb_latency_ms``, ``flash`` (real, ideal), ``recovery``
+(ways into MCUboot's serial recovery: button, pin-reset, boot-mode, window, no-application, with commas between; or
+none), ``button`` (1: somebody holds it down), ``bootloader`` and ``smp`` (build options such as
 ``direct-upload,line-bytes=512``) and ``name``. The board runs until the process ends, also while no port is open; the
 same ``name``, or without one the same URL, finds it again.
 """
@@ -24,6 +25,7 @@ from bridge.virtual.build_options import with_options
 from bridge.virtual.clock import Timing
 from bridge.virtual.modem import ModemOptions
 from bridge.virtual.smp_options import SmpOptions
+from bridge.virtual.uart_options import parse_uart
 
 _OPTIONS: Final = frozenset(
     (
@@ -39,6 +41,7 @@ _OPTIONS: Final = frozenset(
             "rtscts",
             "name",
         ),
+        *("uart", "rx_buffers", "usb_latency_ms", "flash"),
         *("recovery", "button", "bootloader", "smp"),
     )
 )
@@ -84,6 +87,9 @@ def _build(url: str) -> VirtualBoard:
             state_dir=Path(one["state"]) if "state" in one else None,
             baud=int(one.get("baud", "115200")),
             flow_control=one["rtscts"] != "0" if "rtscts" in one else None,
+            uart=parse_uart(one.get("uart", "dma"), one.get("rx_buffers")),
+            usb_latency_ms=float(one.get("usb_latency_ms", "0")),
+            ideal_flash=one.get("flash", "real") == "ideal",
             modem=ModemOptions(
                 battery_mv=int(one.get("battery", ModemOptions.battery_mv)),
                 time_scale=float(one.get("modem_time_scale", "1")),

@@ -181,5 +181,8 @@ def test_given_a_board_with_two_chips_then_both_survive_in_its_directory(tmp_pat
     ("name", "flow_control"), [("nrf9160dk", True), ("thingy91", False), ("thingy91x", False)]
 )
 def test_given_a_model_then_its_uart_has_flow_control_or_not(name: str, flow_control: bool) -> None:
-    assert VirtualBoard(name)._uart._flow_control is flow_control
-    assert VirtualBoard(name, flow_control=not flow_control)._uart._flow_control is not flow_control
+    assert VirtualBoard(name)._uart._default_options.flow_control is flow_control
+    assert (
+        VirtualBoard(name, flow_control=not flow_control)._uart._default_options.flow_control
+        is not flow_control
+    )
