@@ -117,7 +117,7 @@ MEANINGS: Final[dict[int, Meaning]] = {
 }
 """Every code of ``NrfjprogdllErr`` but success."""
 
-_NO_RC: Final = "Key not found: 'rc'"
+_NO_RC: Final = re.compile(r"Key not found: 'rc'|does not contain attribute rc")
 _OFFSET: Final = "Unexpected offset"
 _SMP_REFUSAL: Final = re.compile(r"non-zero return code, (\d+)")
 _OPEN_ERRNO: Final = re.compile(r"Not able to open serial port, error is (\d+)")
@@ -161,7 +161,7 @@ def _from_text(said: str) -> BridgeError | None:
     refusal = _SMP_REFUSAL.search(said)
     if refusal:
         return BoardRefusedError(f"the board refused the image: SMP error {refusal[1]}", reason="dfu-refused")
-    if _NO_RC in said:
+    if _NO_RC.search(said):
         return BoardRefusedError(
             "the board's SMP answers carry no rc, which pynrfjprog cannot work with",
             reason="not-supported",

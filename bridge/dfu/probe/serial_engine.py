@@ -1,8 +1,8 @@
 """pynrfjprog as an alternative engine for updates over a serial port: MCUboot's recovery, and full modem firmware.
 
 Slower and less forgiving than the bridge's own SMP routes, but the vendor's code. It wants lines of 512 bytes, answers
-with ``rc`` and offsets that never surprise it; it opens the port without RTS/CTS; at the end it asks the board to
-restart. What it writes into MCUboot's slot it does not read back.
+with ``rc`` and offsets that never surprise it; it opens the port without RTS/CTS; it asks the board to restart while it
+closes the port, and does not wait for an answer. What it writes into MCUboot's slot it does not read back.
 """
 
 import tempfile
@@ -33,9 +33,9 @@ def upload_application(
     on_progress: OnProgress | None = None,
     engine: Engine | None = None,
 ) -> None:
-    """Write an application image with ``MCUBootDFUProbe``, and restart the board.
+    """Write an application image with ``MCUBootDFUProbe``, and ask the board to restart.
 
-    The slot is not read back; look at the image list after the restart.
+    The slot is not read back, and the request for a restart can be lost; look at the image list afterwards.
 
     Args:
         port: Serial port of a board in MCUboot's recovery, or with an SMP server that answers with ``rc``.
@@ -77,7 +77,7 @@ def upload_modem(
     on_progress: OnProgress | None = None,
     engine: Engine | None = None,
 ) -> None:
-    """Write full modem firmware with ``ModemUARTDFUProbe``, compare the modem's digests, and restart the board.
+    """Write full modem firmware with ``ModemUARTDFUProbe``, compare the modem's digests, and ask for a restart.
 
     Args:
         port: Serial port of a board that runs the full-modem-update application (``fmfu_smp_svr``).
