@@ -90,8 +90,8 @@ class ProbeProgrammer:
 
         Args:
             plan: What to write.
-            erase: ``sectors`` erases the flash pages that are written to, ``all`` everything. Modem firmware
-                always replaces all of the modem's, and nothing else.
+            erase: ``sectors`` erases the flash pages that are written to, ``all`` everything; modem firmware
+                only takes ``sectors``, since its loader erases for itself.
             on_progress: Gets its progress.
 
         Raises:
