@@ -12,6 +12,7 @@ from bridge.errors import (
     BridgeError,
     ImageRefusedError,
     InterruptedUpdateError,
+    LinkError,
     UsageError,
     VerificationError,
 )
@@ -209,15 +210,24 @@ class Update:
                     yield from self._pass_point_of_no_return(head)
                 yield from self._transfer(target, image)
                 found = self._judge()
-                self._gate(Stage.SCHEDULE)
+                self._gate_unless_in_place(target, Stage.SCHEDULE)
                 yield self._enter(Stage.SCHEDULE)
                 target.schedule(found.mcuboot.digest if found.mcuboot else None)
-                self._gate(Stage.REBOOT)
+                self._gate_unless_in_place(target, Stage.REBOOT)
                 committed = True
+            except LinkError as error:
+                if target.in_place:
+                    error.hint = f"What ran is partly overwritten; run this again to finish it. {error.hint or ''}".strip()
+                raise
             finally:
                 if not committed:
                     _invalidate(target)
         return found
+
+    def _gate_unless_in_place(self, target: DfuTarget, stage: Stage) -> None:
+        """Who has passed the point of no return goes on to the end, wanted or not."""
+        if not target.in_place:
+            self._gate(stage)
 
     def _pass_point_of_no_return(self, head: ImageHead) -> Iterator[UpdateEvent]:
         """Nothing is written that destroys what runs before all of the image is here, sound, and still wanted."""

@@ -53,6 +53,8 @@ class BootloaderOptions:
         progressive_erase: ``BOOT_ERASE_PROGRESSIVELY``: pages are erased when data for them comes, not the whole slot
             at first.
         baud: Rate of its UART.
+        interrupt_driven: The UART is read by an interrupt handler, as MCUboot's Zephyr port does it, which cannot run while
+            flash is busy; otherwise it receives as the board's UART does.
     """
 
     entries: frozenset[RecoveryEntry] = frozenset()
@@ -68,6 +70,7 @@ class BootloaderOptions:
     receive_bytes: int = 1024
     progressive_erase: bool = True
     baud: int = 115_200
+    interrupt_driven: bool = True
 
     @property
     def recovery(self) -> bool:

@@ -1,8 +1,9 @@
 """Serial recovery on the UART: MCUboot's loop that waits for lines, works on them and answers.
 
 Sources: MCUboot ``boot/zephyr/serial_adapter.c`` and ``boot_serial_read_console``. The interrupt puts every byte into line
-buffers at once, whatever the loop does, so hardware flow control never stops the host: with no buffer left, bytes are
-gone. Answers leave by polling. The Zephyr console is off in such builds.
+buffers at once, whatever the loop does, so hardware flow control does not stop the host when they are full: with no buffer
+left, bytes are gone. It does stop it while flash is busy and the interrupt handler cannot run. Answers leave by polling. The
+Zephyr console is off in such builds.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from bridge.virtual.bootloader_options import BootloaderOptions
 from bridge.virtual.clock import NS_PER_MS
 from bridge.virtual.recovery_lines import LineBuffers, PacketDecoder
 from bridge.virtual.recovery_server import RecoveryServer
+from bridge.virtual.uart_options import Reception, UartOptions
 from bridge.wire.smp_frame import encode_frame
 
 _LINE_NS: Final = NS_PER_MS // 20
@@ -50,7 +52,8 @@ class RecoveryConsole:
 
     def open(self) -> None:
         """Begin to receive; lines wait until :meth:`serve`."""
-        self._machine.uart.enable(self._options.baud)
+        interrupts = UartOptions(reception=Reception.FIFO)
+        self._machine.uart.enable(self._options.baud, interrupts if self._options.interrupt_driven else None)
 
     def close(self) -> None:
         """MCUboot starts the application, which sets up the UART anew."""
