@@ -1,13 +1,17 @@
 """Which stored image an application delta is rebuilt from: the one that its header names, if the board runs that one."""
 
+import logging
 from pathlib import Path
 
-from bridge.errors import ImageRefusedError
+from bridge.board import BoardIdentity
+from bridge.errors import BridgeError, ImageRefusedError, UsageError
 from bridge.fota.image_store import ADD_COMMAND, KnownImageStore
 from bridge.fota.rebuilt_source import RebuiltSource
 from bridge.fota.versions import same_version
-from bridge.image import FileSource, ImageHead, ImageSource
+from bridge.image import FileSource, FirmwareImage, ImageHead, ImageKind, ImageSource
 from bridge.image.app_delta_rebuild import wrong_base
+
+_log = logging.getLogger(__name__)
 
 
 def choose_base(
@@ -65,25 +69,39 @@ def choose_base(
 
 
 def open_rebuilt(
-    delta: ImageSource,
-    head: ImageHead,
-    running_digest: str | None,
-    store: KnownImageStore,
-    *,
-    running_version: str | None = None,
+    delta: ImageSource, head: ImageHead, board: BoardIdentity, store: KnownImageStore | None
 ) -> RebuiltSource:
     """Open the target of an application delta as an image of its own; closing it closes the delta.
 
     Args:
         delta: The delta's file; may still be downloading.
         head: Its head.
-        running_digest: See :func:`choose_base`.
+        board: The board that gets the target.
         store: Images that are known.
-        running_version: See :func:`choose_base`.
 
     Raises:
         ImageRefusedError: See :func:`choose_base`.
+        UsageError: There is no store (``no-image-store``).
     """
-    base = FileSource(choose_base(head, running_digest, store, running_version=running_version))
+    if store is None:
+        raise UsageError("an application delta needs an image store with its base", reason="no-image-store")
+    version = (board.application_version or "").removeprefix("v") or None
+    base = FileSource(choose_base(head, board.application_digest, store, running_version=version))
     assert head.app_delta is not None
     return RebuiltSource(delta, head.app_delta, base)
+
+
+def remember_image(source: ImageSource, image: FirmwareImage, store: KnownImageStore | None) -> None:
+    """Keep what a board runs now as the base of its next delta; only where deltas are used, so that a store exists.
+
+    Args:
+        source: The image's bytes.
+        image: What they are.
+        store: Where to keep them.
+    """
+    if store is None or image.kind is not ImageKind.APPLICATION or not store.directory.is_dir():
+        return
+    try:
+        store.add_source(source)
+    except BridgeError as error:
+        _log.warning("the image is not kept for later deltas: %s", error.message)

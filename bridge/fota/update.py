@@ -1,22 +1,18 @@
 """One image onto one board: the update line from the first byte to the confirmed image, usable without any cloud."""
 
 import logging
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator
 
 from bridge.board import BoardIdentity, BootReport
 from bridge.dfu import DfuTarget, TransferImage
 from bridge.dfu.transfer import transfer
 from bridge.errors import (
-    BoardRefusedError,
     BridgeError,
-    ImageRefusedError,
     InterruptedUpdateError,
     LinkError,
-    UsageError,
     VerificationError,
 )
-from bridge.fota.base_choice import open_rebuilt
+from bridge.fota.base_choice import open_rebuilt, remember_image
 from bridge.fota.events import (
     BoardIdentified,
     Finished,
@@ -29,44 +25,15 @@ from bridge.fota.events import (
     UpdateCanceledError,
     UpdateEvent,
 )
-from bridge.fota.image_store import KnownImageStore
 from bridge.fota.inspection import InspectedSource
-from bridge.fota.policy import Expectations, Policy, check_head, check_image, check_route
+from bridge.fota.outcome import outcome_of
+from bridge.fota.policy import check_head, check_image, check_route
 from bridge.fota.proof import STILL_SCHEDULED, Proof, WantedImage
 from bridge.fota.route import Route, RouteOpener
+from bridge.fota.update_options import CommitGate, UpdateOptions
 from bridge.image import FirmwareImage, ImageHead, ImageKind, ImageSource
 
 _log = logging.getLogger(__name__)
-
-CommitGate = Callable[[Stage], None]
-"""Called right before an effect that cannot be taken back (``SCHEDULE``, ``REBOOT``); raises to stop the update."""
-
-
-@dataclass(frozen=True)
-class UpdateOptions:
-    """How an update is done.
-
-    Attributes:
-        expected: What the order says about the image.
-        policy: What this host allows.
-        transfer_baud: Line speed for the transfer, or None to stay at the board's.
-        confirm_timeout_s: How long a running new image may take to say that it confirmed itself, before the
-            bridge resets the board once more to see whether it stays.
-        interrupted_from: Version that the board ran when an earlier run of this update was cut off after it may
-            have scheduled the image. If the board runs the image now, it is verified instead of written again.
-        check_only: Stop after the checks; nothing is written.
-        image_index: MCUboot image that an application image replaces, on boards with several.
-        image_store: Where the bases of application deltas are; without one deltas are refused.
-    """
-
-    expected: Expectations = field(default_factory=Expectations)
-    policy: Policy = field(default_factory=Policy)
-    transfer_baud: int | None = 1_000_000
-    confirm_timeout_s: float = 5.0
-    interrupted_from: str | None = None
-    check_only: bool = False
-    image_index: int = 0
-    image_store: KnownImageStore | None = None
 
 
 class Update:
@@ -157,36 +124,14 @@ class Update:
             image = yield from self._write(route, target, head, size_bytes)
             wanted = WantedImage(image.version, image.mcuboot.digest if image.mcuboot else None)
             yield from self._prove(route, target, proof, wanted)
-            self._remember_image(image)
+            remember_image(self._source, image, self._options.image_store)
         yield self._enter(Stage.DONE)
 
     def _rebuild(self, delta: ImageHead, before: BoardIdentity) -> tuple[ImageHead, int]:
         """Go on with the signed image that an application delta leads to, as if that had been the file."""
-        store = self._options.image_store
-        if store is None:
-            raise UsageError(
-                "an application delta needs an image store with its base", reason="no-image-store"
-            )
-        rebuilt = open_rebuilt(
-            self._source,
-            delta,
-            before.application_digest,
-            store,
-            running_version=(before.application_version or "").removeprefix("v") or None,
-        )
-        self._source = InspectedSource(rebuilt)
+        self._source = InspectedSource(open_rebuilt(self._source, delta, before, self._options.image_store))
         self._head = self._source.read_head()
         return self._head, self._source.wait_size()
-
-    def _remember_image(self, image: FirmwareImage) -> None:
-        """Keep what the board runs now as the base of the next delta, for those who use deltas."""
-        store = self._options.image_store
-        if store is None or image.kind is not ImageKind.APPLICATION or not store.directory.is_dir():
-            return
-        try:
-            store.add_source(self._source)
-        except BridgeError as error:
-            _log.warning("the image is not kept for later deltas: %s", error.message)
 
     def _check(
         self, head: ImageHead, size_bytes: int, route: Route, before: BoardIdentity
@@ -343,16 +288,3 @@ def _invalidate(target: DfuTarget) -> None:
         target.abort()
     except BridgeError as error:
         _log.warning("could not invalidate what was written: %s", error.message)
-
-
-def outcome_of(error: BridgeError) -> Outcome:
-    """REJECTED when trying again cannot help, CANCELED when nobody wants it any more, FAILED otherwise."""
-    match error:
-        case UpdateCanceledError():
-            return Outcome.CANCELED
-        case InterruptedUpdateError():
-            return Outcome.INTERRUPTED
-        case ImageRefusedError() | BoardRefusedError(reason="too-large"):
-            return Outcome.REJECTED
-        case _:
-            return Outcome.FAILED

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.board import Board
+from bridge.board import Board, BoardIdentity
 from bridge.errors import CloudError, ImageRefusedError
 from bridge.fota import Finished, Outcome, Update, over_at
 from bridge.fota.base_choice import open_rebuilt
@@ -272,7 +272,12 @@ class Bench:
 
     def update(self, delta: bytes) -> Finished:
         source = InspectedSource(BytesSource(delta, "app.delta"))
-        target = open_rebuilt(source, source.read_head(), self.running_digest, self.store)
+        target = open_rebuilt(
+            source,
+            source.read_head(),
+            BoardIdentity("port", application_digest=self.running_digest),
+            self.store,
+        )
         *_, last = Update(target, over_at(lambda: Board.open(self.pty.path)))
         assert isinstance(last, Finished)
         return last
@@ -308,6 +313,6 @@ def test_given_a_delta_in_a_file_then_base_and_delta_are_read_from_disk(bench: B
     path = tmp_path / "app.delta"
     path.write_bytes(bench.delta)
     source = InspectedSource(FileSource(path))
-    target = open_rebuilt(source, source.read_head(), None, bench.store)
+    target = open_rebuilt(source, source.read_head(), BoardIdentity("port"), bench.store)
     assert parse_image(read_all(target)).version == "1.1.0"
     target.close()
