@@ -17,6 +17,8 @@ from bridge.cli.options import (
     KeyOption,
     LineBytesOption,
     PortOption,
+    ProbeAddressOption,
+    ProbeBoardOption,
     RecoveryOption,
     SameVersionOption,
     SerialNumberOption,
@@ -60,6 +62,8 @@ def flash(
     recovery: RecoveryOption = False,
     upload_image: UploadImageOption = None,
     confirm: ConfirmOption = True,
+    address: ProbeAddressOption = None,
+    board: ProbeBoardOption = None,
     store: ImageStoreOption = None,
     check_only: Annotated[
         bool, typer.Option("--dry-run", help="All checks, board included, but no write.")
@@ -89,6 +93,8 @@ def flash(
         recovery=recovery,
         upload_image=upload_image,
         confirms=confirm,
+        probe_address=hex_address(address),
+        probe_board=board,
     )
     update = Update(source, route, options=options)
     with UpdateView(json=json) as view, closing(iter(update)) as events:
@@ -122,10 +128,25 @@ def make_route(
         RouteOptions(
             lambda: choose_port(port, serial_number),
             Transport(transport),
+            probe_serial_number=serial_number,
             notes_file=user_state_path("nrf91-bridge") / "uploads.json",
             **options,
         )
     )
+
+
+def hex_address(text: str | None) -> int | None:
+    """Read an address in hexadecimal.
+
+    Raises:
+        UsageError: It is none.
+    """
+    from bridge.errors import UsageError  # noqa: PLC0415
+
+    try:
+        return None if text is None else int(text, 16)
+    except ValueError:
+        raise UsageError(f"{text!r} is no address in hex", reason="bad-address") from None
 
 
 def make_policy(

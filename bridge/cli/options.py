@@ -44,7 +44,7 @@ TimeoutOption = Annotated[
     ),
 ]
 TransportOption = Annotated[
-    Literal["auto", "xdfu", "smp"],
+    Literal["auto", "xdfu", "smp", "probe"],
     typer.Option(
         "--transport",
         envvar="NRF91_BRIDGE_TRANSPORT",
@@ -73,6 +73,18 @@ UploadImageOption = Annotated[
         "--upload-image",
         min=0,
         help="Over SMP: image number to upload to; with MCUboot's direct upload 1 is the primary slot, 2 the secondary.",
+    ),
+]
+ProbeAddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address", help="Through a probe: start of the primary slot for an application image, in hex."
+    ),
+]
+ProbeBoardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--board", help="Through a probe: take the primary slot of this board's standard build instead."
     ),
 ]
 ConfirmOption = Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bridge.cli.flash import hex_address
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, out, use_json
 
@@ -204,13 +205,8 @@ class _Progress:
 
 def _plan(file: Path, address: str | None, board: str | None) -> "FlashPlan":
     from bridge.dfu.probe import make_plan  # noqa: PLC0415
-    from bridge.errors import UsageError  # noqa: PLC0415
 
-    try:
-        number = None if address is None else int(address, 16)
-    except ValueError:
-        raise UsageError(f"{address!r} is no address in hex", reason="bad-address") from None
-    return make_plan(file, address=number, board=board)
+    return make_plan(file, address=hex_address(address), board=board)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.flash import make_policy, make_route
+from bridge.cli.flash import hex_address, make_policy, make_route
 from bridge.cli.image_store import open_store
 from bridge.cli.options import (
     BaudOption,
@@ -22,6 +22,8 @@ from bridge.cli.options import (
     JsonOption,
     LineBytesOption,
     PortOption,
+    ProbeAddressOption,
+    ProbeBoardOption,
     RecoveryOption,
     SameVersionOption,
     SerialNumberOption,
@@ -142,6 +144,8 @@ def run_agent(
     recovery: RecoveryOption = False,
     upload_image: UploadImageOption = None,
     confirm: ConfirmOption = True,
+    address: ProbeAddressOption = None,
+    board: ProbeBoardOption = None,
     store: ImageStoreOption = None,
     config: Annotated[
         Path | None, typer.Option(callback=_load_config, is_eager=True, help="TOML file with these options.")
@@ -192,6 +196,8 @@ def run_agent(
         recovery=recovery,
         upload_image=upload_image,
         confirms=confirm,
+        probe_address=hex_address(address),
+        probe_board=board,
     )
     with (
         JobView(json=json) as view,

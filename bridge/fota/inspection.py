@@ -57,11 +57,14 @@ class InspectedSource:
         Raises:
             ImageRefusedError: It is no image, or it ends too early.
         """
-        while self._inspector.head is None:
-            if not self.read(self._inspected_bytes, _READ_BYTES):
-                self._inspector.finish()  # names what is wrong with it
-                raise ImageRefusedError("the file ends before it shows what it is", reason="truncated")
-        return self._inspector.head
+        while (head := self._inspector.head) is None and self.read(self._inspected_bytes, _READ_BYTES):
+            pass
+        if head is None:
+            self._inspector.finish()  # the end decides about very short files, and names what is wrong with one
+            head = self._inspector.head
+        if head is None:
+            raise ImageRefusedError("the file ends before it shows what it is", reason="truncated")
+        return head
 
     def finish_inspection(self) -> FirmwareImage:
         """Inspect what is left and judge the whole.

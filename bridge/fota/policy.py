@@ -12,8 +12,13 @@ from bridge.errors import ImageRefusedError
 from bridge.fota.versions import modem_release, same_version, version_triple
 from bridge.image import FirmwareImage, ImageHead, ImageKind, verify_signature
 
-APPLICATION_KINDS: Final = frozenset({ImageKind.APPLICATION, ImageKind.MCUBOOT_BOOTLOADER})
-MODEM_KINDS: Final = frozenset({ImageKind.MODEM_DELTA, ImageKind.MODEM_FULL})
+APPLICATION_KINDS: Final = frozenset(
+    {ImageKind.APPLICATION, ImageKind.MCUBOOT_BOOTLOADER, ImageKind.INTEL_HEX, ImageKind.DFU_PACKAGE}
+)
+MODEM_KINDS: Final = frozenset(
+    {ImageKind.MODEM_DELTA, ImageKind.MODEM_FULL, ImageKind.MODEM_PACKAGE, ImageKind.DFU_PACKAGE}
+)
+"""A modem release looks like any zip archive until all of it was seen."""
 _OPERATION_KINDS: Final = {"app_fw_update": APPLICATION_KINDS, "modem_fw_update": MODEM_KINDS}
 _CHIP: Final = re.compile(r"nrf(9\d{3})", re.IGNORECASE)
 _CHIP_OF_PRODUCT: Final = {"thingy91": "9160", "thingy91x": "9151"}
@@ -102,11 +107,11 @@ def check_image(image: FirmwareImage, policy: Policy) -> None:
 
 
 def _check_kind(head: ImageHead, expected: Expectations) -> None:
-    allowed = _OPERATION_KINDS.get(expected.operation or "", APPLICATION_KINDS | MODEM_KINDS)
-    if head.kind not in allowed:
+    allowed = _OPERATION_KINDS.get(expected.operation or "")
+    if allowed is not None and head.kind not in allowed:
         wanted = " or ".join(sorted(allowed))
         raise ImageRefusedError(
-            f"the file is of kind {head.kind}, but {expected.operation or 'this route'} takes {wanted}",
+            f"the file is of kind {head.kind}, but {expected.operation} takes {wanted}",
             reason="wrong-kind",
             hint="Check which file the job names.",
         )
