@@ -59,7 +59,13 @@ class ProbeRoute:
 
     def target(self, kind: ImageKind) -> DfuTarget:
         """The flash itself."""
-        return ProbeTarget(self._programmer, self._head.name, address=self._address, board=self._board)
+        has_addresses = kind is ImageKind.INTEL_HEX
+        return ProbeTarget(
+            self._programmer,
+            self._head.name,
+            address=None if has_addresses else self._address,
+            board=None if has_addresses else self._board,
+        )
 
     def proof(self, kind: ImageKind, before: BoardIdentity) -> Proof:
         """Reading back."""
