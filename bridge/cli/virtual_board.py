@@ -30,7 +30,8 @@ def board(
     firmware: Annotated[
         str,
         typer.Option(
-            help="What the board's applications are: serial-modem, or smp; mcuboot for serial recovery."
+            help="What the board's applications are: serial-modem, slm, at_client, smp or fmfu; mcuboot for serial"
+            " recovery."
         ),
     ] = "serial-modem",
     timing: Annotated[
@@ -71,6 +72,9 @@ def board(
         float, typer.Option("--usb-latency-ms", min=0, help="A USB adapter's delay, each way.")
     ] = 0,
     flash: Annotated[Literal["real", "ideal"], typer.Option(help="ideal: flash takes no time.")] = "real",
+    modem_full: Annotated[
+        bool, typer.Option("--modem-full", help="Serial Modem is a build with full modem updates.")
+    ] = False,
     battery_mv: Annotated[int, typer.Option("--battery-mv", help="Supply voltage in mV.")] = 4_464,
     recovery_entry: Annotated[
         str | None,
@@ -101,6 +105,7 @@ def board(
     from bridge.virtual.build_options import with_options  # noqa: PLC0415
     from bridge.virtual.modem import ModemOptions  # noqa: PLC0415
     from bridge.virtual.pty_server import PtyServer  # noqa: PLC0415
+    from bridge.virtual.serial_modem_options import SerialModemOptions  # noqa: PLC0415
     from bridge.virtual.smp_options import SmpOptions  # noqa: PLC0415
     from bridge.virtual.uart_options import parse_uart  # noqa: PLC0415
 
@@ -109,7 +114,7 @@ def board(
         model,
         firmware=firmware,
         timing=timing,
-        factory_image=image.read_bytes() if image else _factory_image(),
+        factory_image=image.read_bytes() if image else _factory_image(model),
         keys=[path.read_bytes() for path in key] if key else [_development_key()],
         state_dir=state,
         baud=baud,
@@ -121,6 +126,7 @@ def board(
         smp=with_options(SmpOptions(), smp or ()),
         bootloader=options_from_text(model, button=button, entries=recovery_entry, build=bootloader or ()),
         button_held=button,
+        serial_modem=SerialModemOptions(modem_full=modem_full),
     )
     with until_interrupted() as wait, virtual, PtyServer(virtual) as pty, _linked(link, pty.path) as port:
         if json:
@@ -132,11 +138,15 @@ def board(
         wait()
 
 
-def _factory_image() -> bytes:
+def _factory_image(model: str) -> bytes:
     from bridge.lab.sample_images import SampleImages  # noqa: PLC0415
+    from bridge.virtual.layout import layout_of  # noqa: PLC0415
 
+    address = layout_of(model).primary.address
     with tempfile.TemporaryDirectory(prefix="nrf91-bridge-board-") as directory:
-        return SampleImages(Path(directory)).application(FACTORY_VERSION).read_bytes()
+        return (
+            SampleImages(Path(directory)).application(FACTORY_VERSION, primary_address=address).read_bytes()
+        )
 
 
 def _development_key() -> bytes:

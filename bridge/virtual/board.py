@@ -24,18 +24,22 @@ from bridge.virtual.applications import (
 from bridge.virtual.boot_machine import BootMachine
 from bridge.virtual.bootloader import Bootloader
 from bridge.virtual.bootloader_options import BootloaderOptions, default_options
+from bridge.virtual.bootloader_slots import start_bootloader
 from bridge.virtual.cable import DEFAULT_BAUD, Cable
 from bridge.virtual.clock import NS_PER_MS, NS_PER_S, Timeline, Timing
 from bridge.virtual.cpu import Cpu
 from bridge.virtual.events import BoardEvent
+from bridge.virtual.factory_bootloader import factory_bootloader
 from bridge.virtual.faults import ByteFaults, FaultPlan, PowerCutError
 from bridge.virtual.flash import WORD_WRITE_NS, Flash
 from bridge.virtual.hardware import Hardware
 from bridge.virtual.layout import board_model
 from bridge.virtual.modem import Modem, ModemOptions
 from bridge.virtual.modem_nvm import ModemNvm
+from bridge.virtual.otp import Otp
 from bridge.virtual.retention import RetainedState
 from bridge.virtual.running_image import RunningImage
+from bridge.virtual.serial_modem_options import SerialModemOptions
 from bridge.virtual.smp_options import SmpOptions
 from bridge.virtual.state import StateDir
 from bridge.virtual.state_keeper import StateKeeper
@@ -56,9 +60,8 @@ class VirtualBoard:
 
     Args:
         model: See :data:`bridge.virtual.layout.BOARD_MODELS`.
-        firmware: Personality of the applications in flash: ``serial-modem``, or ``smp`` for Zephyr's SMP server; or
-            ``mcuboot`` for a board that comes up in serial recovery because its button is held down (its
-            application is that of ``smp``).
+        firmware: Personality of the applications in flash, see :mod:`bridge.virtual.applications`; or ``mcuboot`` for a
+            board that comes up in serial recovery because its button is held down (its application is that of ``smp``).
         timing: Real pace, or as fast as it goes.
         factory_image: Signed image in the primary slot of a fresh board; without one its flash is blank.
         keys: Public keys (PEM) that MCUboot trusts; with none it checks digests only.
@@ -73,6 +76,7 @@ class VirtualBoard:
         uart: How the UART receives.
         usb_latency_ms: How much later bytes arrive, each way, through an adapter in the cable.
         ideal_flash: Flash operations take no time; for measurements.
+        serial_modem: How Serial Modem was built, for ``serial-modem``.
 
     Raises:
         UsageError: Unknown model or firmware, or an impossible rate.
@@ -98,6 +102,7 @@ class VirtualBoard:
         uart: UartOptions | None = None,
         usb_latency_ms: float = 0,
         ideal_flash: bool = False,
+        serial_modem: SerialModemOptions | None = None,
     ) -> None:
         check_firmware(firmware)
         if baud not in BAUD_RATES:
@@ -112,7 +117,9 @@ class VirtualBoard:
         self.faults = faults or FaultPlan()
         self._keys = tuple(keys)
         self._modem_options = modem or ModemOptions()
-        self._application_options = ApplicationOptions(baud, smp or SmpOptions())
+        self._application_options = ApplicationOptions(
+            baud, smp or SmpOptions(), serial_modem or SerialModemOptions()
+        )
         recovers = firmware == RECOVERY_FIRMWARE
         self._bootloader_options = bootloader or default_options(model, button=recovers)
         self._button_held = recovers if button_held is None else button_held
@@ -143,6 +150,8 @@ class VirtualBoard:
         state = None if state_dir is None else StateDir(state_dir)
         self._keeper = StateKeeper(state)
         self.flash, self.modem_nvm = self._load(state, factory_image)
+        self.otp = self._provision(state)
+        self._keeper.otp = self.otp
         self.flash.on_operation = self._on_flash_operation
 
     def _wire(self, usb_latency_ms: float) -> Cable | UsbAdapter:
@@ -150,6 +159,14 @@ class VirtualBoard:
             return self.cable
         latency_ns = int(usb_latency_ms * NS_PER_MS)
         return UsbAdapter(self.cable, self._timeline, latency_ns, self._on_sent)
+
+    def _provision(self, state: StateDir | None) -> Otp:
+        otp = None if state is None else state.load_otp()
+        slots = self.layout.bootloader_slots
+        blank = slots is not None and all(self.flash.is_erased(slot.address, slot.size) for slot in slots)
+        if otp is None and slots is not None and blank:
+            self.flash.program(slots[0].address, factory_bootloader(slots[0]))
+        return otp or Otp()
 
     def _load(self, state: StateDir | None, factory_image: bytes | None) -> tuple[Flash, ModemNvm]:
         content = None if state is None else state.load_flash()
@@ -344,6 +361,8 @@ class VirtualBoard:
         self._cpu.wait_until(now_ns)
 
     def _boot(self) -> None:
+        if not start_bootloader(self.flash, self.layout, self.otp, self._keys, self._note):
+            return
         machine = BootMachine(
             cpu=self._cpu,
             uart=self._uart,
@@ -381,7 +400,12 @@ class VirtualBoard:
 
     def _hardware(self) -> Hardware:
         modem = Modem(
-            self.modem_nvm, self._cpu, self._modem_notification, self._modem_options, board_model(self.model)
+            self.modem_nvm,
+            self._cpu,
+            self._modem_notification,
+            self._modem_options,
+            board_model(self.model),
+            changed=self._keeper.changed,
         )
         return Hardware(
             timeline=self._timeline,

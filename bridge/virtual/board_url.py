@@ -2,14 +2,15 @@
 
 ``virtual://NAME`` is a board that this process registered under that name.
 ``virtual://MODEL?option=value&...`` builds and starts a board on first use. Options: ``firmware``
-(serial-modem, smp, mcuboot), ``timing`` (simulated, real), ``baud`` (rate of the board after a reset), ``image``
-(factory image file), ``key`` (PEM that MCUboot trusts; may be repeated), ``state`` (directory), ``battery`` (mV),
-``modem_time_scale`` (factor on the minutes of modem updates), ``rtscts`` (1 or 0: the board's UART has flow control,
-or not), ``uart`` (dma, fifo), ``rx_buffers`` (such as 3x256), ``usb_latency_ms``, ``flash`` (real, ideal), ``recovery``
-(ways into MCUboot's serial recovery: button, pin-reset, boot-mode, window, no-application, with commas between; or
-none), ``button`` (1: somebody holds it down), ``bootloader`` and ``smp`` (build options such as
-``direct-upload,line-bytes=512``) and ``name``. The board runs until the process ends, also while no port is open; the
-same ``name``, or without one the same URL, finds it again.
+(serial-modem, slm, at_client, smp, fmfu, mcuboot), ``timing`` (simulated, real), ``baud`` (rate of the board after a
+reset), ``image`` (factory image file), ``key`` (PEM that MCUboot trusts; may be repeated), ``state`` (directory),
+``battery`` (mV), ``modem_time_scale`` (factor on the time of modem updates), ``rtscts`` (1 or 0: the board's UART has
+flow control, or not), ``uart`` (dma, fifo), ``rx_buffers`` (such as 3x256), ``usb_latency_ms``, ``flash`` (real,
+ideal), ``modem_full`` (1: a Serial Modem build with full modem updates), ``recovery`` (ways into MCUboot's serial
+recovery: button, pin-reset, boot-mode, window, no-application, with commas between; or none), ``button`` (1: somebody
+holds it down), ``bootloader`` and ``smp`` (build options such as ``direct-upload,line-bytes=512``) and ``name``. The
+board runs until the process ends, also while no port is open; the same ``name``, or without one the same URL, finds it
+again.
 """
 
 import urllib.parse
@@ -24,6 +25,7 @@ from bridge.virtual.bootloader_options import options_from_text
 from bridge.virtual.build_options import with_options
 from bridge.virtual.clock import Timing
 from bridge.virtual.modem import ModemOptions
+from bridge.virtual.serial_modem_options import SerialModemOptions
 from bridge.virtual.smp_options import SmpOptions
 from bridge.virtual.uart_options import parse_uart
 
@@ -41,7 +43,7 @@ _OPTIONS: Final = frozenset(
             "rtscts",
             "name",
         ),
-        *("uart", "rx_buffers", "usb_latency_ms", "flash"),
+        *("uart", "rx_buffers", "usb_latency_ms", "flash", "modem_full"),
         *("recovery", "button", "bootloader", "smp"),
     )
 )
@@ -97,6 +99,7 @@ def _build(url: str) -> VirtualBoard:
             smp=with_options(SmpOptions(), query.get("smp", ())),
             bootloader=bootloader,
             button_held=one["button"] == "1" if "button" in one else None,
+            serial_modem=SerialModemOptions(modem_full=one.get("modem_full", "0") != "0"),
         )
     except ValueError as error:
         raise UsageError(

@@ -83,7 +83,7 @@ def test_an_address_that_is_no_page_of_flash_is_refused(address: int) -> None:
     assert refused(application(), address=address).reason == "bad-address"
 
 
-@pytest.mark.parametrize("board", ["thingy91x", "nrf52840dk"])
+@pytest.mark.parametrize("board", ["thingy52", "nrf52840dk"])
 def test_a_board_whose_slot_is_not_known_is_refused(board: str) -> None:
     error = refused(application(), board=board)
     assert (error.reason, "nrf9160dk" in (error.hint or "")) == ("unknown-model", True)

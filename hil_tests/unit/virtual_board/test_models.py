@@ -77,9 +77,11 @@ def test_given_two_chips_then_each_takes_its_own_time_and_only_one_stops_the_cpu
     assert flash.device(layout.secondary.address).name == "external"
 
 
-def images(samples: SampleImages) -> tuple[bytes, bytes]:
-    """The old image and a new one."""
-    return samples.application("1.0.0").read_bytes(), samples.application("1.1.0").read_bytes()
+def images(samples: SampleImages, name: str) -> tuple[bytes, bytes]:
+    """The old image and a new one, for a board."""
+    address = layout_of(name).primary.address
+    old, new = (samples.application(version, primary_address=address) for version in ("1.0.0", "1.1.0"))
+    return old.read_bytes(), new.read_bytes()
 
 
 @EVERY_MODEL
@@ -87,7 +89,7 @@ def test_given_a_trial_on_any_model_then_it_swaps_reverts_and_stays_when_confirm
     name: str, samples: SampleImages
 ) -> None:
     layout = layout_of(name)
-    old, new = images(samples)
+    old, new = images(samples, name)
     flash = layout.make_flash()
     flash.program(layout.primary.address, old)
     flash.program(layout.secondary.address, new)
@@ -107,7 +109,7 @@ def test_given_a_swap_over_two_chips_when_the_power_fails_in_it_then_it_is_taken
     samples: SampleImages,
 ) -> None:
     layout = layout_of("thingy91x")
-    old, new = images(samples)
+    old, new = images(samples, "thingy91x")
     flash = layout.make_flash()
     flash.program(layout.primary.address, old)
     flash.program(layout.secondary.address, new)
@@ -155,7 +157,8 @@ def test_given_a_model_then_its_modem_says_what_it_is(
 def test_given_serial_modem_on_thingy91x_then_an_update_goes_through_external_flash(
     samples: SampleImages,
 ) -> None:
-    image = samples.application("2.0.0").read_bytes()
+    address = layout_of("thingy91x").primary.address
+    image = samples.application("2.0.0", primary_address=address).read_bytes()
     with TappedBoard(samples, model="thingy91x") as tapped:
         tapped.read_until(b"Ready\r\n")
         tapped.ask(f"AT#XDFUINIT=0,{len(image)}")

@@ -10,6 +10,7 @@ from bridge.errors import UsageError
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual.bootloader_options import BootloaderOptions, RecoveryEntry, default_options, parse_entries
 from bridge.virtual.faults import FaultPlan
+from bridge.virtual.layout import layout_of
 from bridge.virtual.mcuboot import running_version
 from bridge.virtual.smp_options import SmpOptions
 from bridge.wire.smp_frame import SmpFrameDecoder, encode_frame
@@ -273,7 +274,8 @@ def test_given_thingy91_then_it_ships_with_recovery_and_lines_of_512(samples: Sa
 
 
 def test_given_thingy91x_then_a_trial_can_be_set_up_from_recovery(samples: SampleImages) -> None:
-    image = samples.application("1.1.0").read_bytes()
+    address = layout_of("thingy91x").primary.address
+    image = samples.application("1.1.0", primary_address=address).read_bytes()
     options = default_options("thingy91x")
     entries = [str(entry) for entry in options.entries]
     with Bench(samples, *entries, model="thingy91x", bootloader=options, button_held=True) as bench:
