@@ -20,8 +20,10 @@ MODEM_KINDS: Final = frozenset(
 )
 """A modem release looks like any zip archive until all of it was seen."""
 _OPERATION_KINDS: Final = {"app_fw_update": APPLICATION_KINDS, "modem_fw_update": MODEM_KINDS}
+_SIGNED_KINDS: Final = frozenset({ImageKind.APPLICATION, ImageKind.INTEL_HEX})
 _CHIP: Final = re.compile(r"nrf(9\d{3})", re.IGNORECASE)
 _CHIP_OF_PRODUCT: Final = {"thingy91": "9160", "thingy91x": "9151"}
+_ROUTES_WITH_SEVERAL_IMAGES: Final = frozenset({"smp"})
 FLASH_SIZE_BYTES: Final = 1024 * 1024
 """Flash of every nRF91; no application image can be larger, whatever the slot layout is."""
 
@@ -82,12 +84,18 @@ def check_head(
     return _check_ordered_version(head, expected, policy)
 
 
-def check_route(head: ImageHead, route: str, kinds: frozenset[ImageKind]) -> None:
+def check_route(head: ImageHead, route: str, kinds: frozenset[ImageKind], image_index: int = 0) -> None:
     """Refuse what a route cannot write.
 
     Raises:
-        ImageRefusedError: It cannot (reason ``wrong-route``).
+        ImageRefusedError: It cannot (reason ``wrong-route``, ``wrong-image-index``).
     """
+    if image_index and route not in _ROUTES_WITH_SEVERAL_IMAGES:
+        raise ImageRefusedError(
+            f"the image is for MCUboot image {image_index}, and the route {route} only reaches image 0",
+            reason="wrong-image-index",
+            hint="Boards with several images take them over SMP.",
+        )
     if head.kind not in kinds:
         raise ImageRefusedError(
             f"the route {route} cannot write a file of kind {head.kind}, only {', '.join(sorted(kinds))}",
@@ -102,7 +110,7 @@ def check_image(image: FirmwareImage, policy: Policy) -> None:
     Raises:
         ImageRefusedError: The signature is not by the required key.
     """
-    if policy.public_key_pem is not None and image.kind is ImageKind.APPLICATION:
+    if policy.public_key_pem is not None and image.kind in _SIGNED_KINDS:
         verify_signature(image, policy.public_key_pem)
 
 

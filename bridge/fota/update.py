@@ -136,7 +136,7 @@ class Update:
     def _check(
         self, head: ImageHead, size_bytes: int, route: Route, before: BoardIdentity
     ) -> Iterator[UpdateEvent]:
-        check_route(head, route.name, route.kinds)
+        check_route(head, route.name, route.kinds, self._options.image_index)
         remarks = check_head(head, size_bytes, before, self._options.expected, self._options.policy)
         yield from (Notice(self._stage, remark) for remark in remarks)
         yield ImageAccepted(self._stage, head.kind, head.name, size_bytes, self._from_version, head.version)
