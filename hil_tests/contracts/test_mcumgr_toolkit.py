@@ -178,8 +178,11 @@ def test_given_rich_recovery_when_the_secondary_slot_is_written_then_the_update_
 
 def test_given_rich_recovery_when_updated_in_one_call_then_the_old_image_is_gone(rich: PeerBench) -> None:
     with toolkit(rich) as peer:
-        peer._ask("firmware_update", rich.image, bootloader_type="MCUboot")
+        peer("firmware_update", rich.image, bootloader_type="MCUboot")
+    assert rich.board.wait_for_event("ready").details == {"version": "1.1.0"}
     rich.assert_landed(rich.board.layout.primary)
+    secondary = rich.board.layout.secondary
+    assert rich.flash(secondary) == b"\xff" * secondary.size, "nothing to go back to"
 
 
 def test_given_half_an_upload_then_only_an_application_goes_on_with_it(tmp_path: Path) -> None:

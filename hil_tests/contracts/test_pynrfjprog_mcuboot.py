@@ -11,6 +11,7 @@ import pytest
 from intelhex import IntelHex
 
 from bridge.virtual.bootloader_options import default_options
+from bridge.virtual.faults import ByteFault, FaultPlan
 from bridge.virtual.smp_options import SmpOptions
 from hil_tests.contracts.peer_bench import PLAIN, PeerBench, peer_bench, run
 
@@ -61,6 +62,13 @@ def test_given_a_hex_file_then_it_is_programmed_as_well(bench: PeerBench) -> Non
 def test_given_thingy91_as_it_ships_then_it_can_be_programmed(tmp_path: Path) -> None:
     with peer_bench(tmp_path, recovery=default_options("thingy91"), model="thingy91") as bench:
         assert program(bench, bench.file)["done"] == _ALL_STEPS
+        bench.assert_landed(bench.board.layout.primary)
+
+
+def test_given_a_byte_that_is_lost_then_the_packet_is_sent_again(tmp_path: Path) -> None:
+    faults = FaultPlan(rx={5_000: ByteFault.DROP}, tx={100: ByteFault.FLIP})
+    with peer_bench(tmp_path, recovery=_LONG_LINES, faults=faults) as bench:
+        assert program(bench, bench.file, timeout_ms=6000)["done"] == _ALL_STEPS
         bench.assert_landed(bench.board.layout.primary)
 
 

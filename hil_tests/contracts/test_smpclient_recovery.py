@@ -15,6 +15,7 @@ from smpclient.requests.image_management import ImageErase, ImageStatesRead, Ima
 from smpclient.requests.os_management import EchoWrite, ResetWrite
 from smpclient.transport.serial import SMPSerialTransport
 
+from bridge.virtual.faults import ByteFault, FaultPlan
 from hil_tests.contracts.peer_bench import PLAIN, RICH, SECONDARY, PeerBench, peer_bench
 
 pytestmark = pytest.mark.contract
@@ -96,6 +97,16 @@ def test_given_half_an_upload_then_the_next_one_starts_at_the_beginning(plain: P
     offsets = asyncio.run(again())
     assert offsets[0] < 1024
     plain.assert_landed(plain.board.layout.primary)
+
+
+def test_given_a_byte_that_is_lost_then_smpclient_gives_up(tmp_path: Path) -> None:
+    async def update(bench: PeerBench) -> None:
+        async with client_of(bench) as client:
+            with pytest.raises(TimeoutError):
+                await upload(client, bench)
+
+    with peer_bench(tmp_path, recovery=PLAIN, faults=FaultPlan(rx={5_000: ByteFault.DROP})) as bench:
+        asyncio.run(update(bench))
 
 
 def test_given_what_recovery_cannot_do_then_smpclient_understands_the_refusal(plain: PeerBench) -> None:
