@@ -69,11 +69,6 @@ class BootloaderOptions:
     progressive_erase: bool = True
     baud: int = 115_200
 
-    @property
-    def recovery(self) -> bool:
-        """Whether there is serial recovery."""
-        return bool(self.entries)
-
 
 _BUTTON: Final = frozenset((RecoveryEntry.BUTTON,))
 
