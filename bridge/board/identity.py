@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 from bridge.board.modem import FirmwareVersion, Modem
 from bridge.errors import BoardRefusedError
 
-Firmware = Literal["serial-modem", "slm", "at_client", "unknown"]
+Firmware = Literal["serial-modem", "slm", "at_client", "smp-server", "mcuboot-recovery", "fmfu", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,13 @@ class BoardIdentity:
 
     Attributes:
         port: Where it was asked.
-        firmware: Which application answers AT: Nordic's Serial Modem, its predecessor Serial LTE Modem, the
-            at_client sample, or something else.
-        application_version: Version text of ``#XSMVER`` or ``#XSLMVER``.
+        firmware: Which firmware answers: over AT Nordic's Serial Modem, its predecessor Serial LTE Modem, the
+            at_client sample, or something else; over SMP an application's server, MCUboot's serial recovery, or the
+            sample that updates the modem (fmfu).
+        application_version: Version text of ``#XSMVER`` or ``#XSLMVER``, or the running image's over SMP.
         libmodem_version: Version of the modem library in that application.
+        application_digest: Image digest (hex) of the running application, where the board tells.
+        pending_version: Version of an image that waits for the next reset, where the board tells.
         modem_bootloader: Serial Modem runs in its bootloader mode: it was told to, or its modem did not start. It
             then tells nothing else and takes nothing but a full modem image.
         bootloader_version: Counter of the running MCUboot, on boards where MCUboot can be updated.
@@ -38,6 +41,8 @@ class BoardIdentity:
     device_uuid: str | None = None
     application_version: str | None = None
     libmodem_version: str | None = None
+    application_digest: str | None = None
+    pending_version: str | None = None
     modem_bootloader: bool = False
     bootloader_version: int | None = None
     bootloader_slot: int | None = None

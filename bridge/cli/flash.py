@@ -1,30 +1,33 @@
 """``nrf91-bridge flash``: one local image onto one board; check, transfer, reboot, verify, confirm, without any cloud."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bridge.cli.options import (
     BaudOption,
+    ConfirmOption,
     DowngradeOption,
     FlowControlOption,
     JsonOption,
     KeyOption,
+    LineBytesOption,
     PortOption,
+    RecoveryOption,
     SameVersionOption,
     SerialNumberOption,
     SlotSizeOption,
     TimeoutOption,
     TransferBaudOption,
+    TransportOption,
+    UploadImageOption,
 )
 from bridge.cli.output import use_json
 
 if TYPE_CHECKING:
-    from bridge.board import Board
-    from bridge.fota import Policy
+    from bridge.fota import Policy, RouteOpener
     from bridge.image import ImageSource
 
 
@@ -47,6 +50,11 @@ def flash(
     allow_same_version: SameVersionOption = False,
     allow_downgrade: DowngradeOption = False,
     slot_size: SlotSizeOption = None,
+    transport: TransportOption = "auto",
+    line_bytes: LineBytesOption = 127,
+    recovery: RecoveryOption = False,
+    upload_image: UploadImageOption = None,
+    confirm: ConfirmOption = True,
     check_only: Annotated[
         bool, typer.Option("--dry-run", help="All checks, board included, but no write.")
     ] = False,
@@ -55,7 +63,7 @@ def flash(
     """Write an image into the board, reboot, and prove that the board runs it and confirmed it."""
     use_json(json)
     from bridge.cli.view import UpdateView  # noqa: PLC0415
-    from bridge.fota import Update, UpdateOptions, over_at  # noqa: PLC0415
+    from bridge.fota import Update, UpdateOptions  # noqa: PLC0415
 
     options = UpdateOptions(
         policy=make_policy(key, allow_same_version, allow_downgrade, slot_size),
@@ -63,14 +71,54 @@ def flash(
         check_only=check_only,
     )
     source = open_image(file)
-    update = Update(
-        source, over_at(board_opener(port, serial_number, baud, flow_control, timeout)), options=options
+    route = make_route(
+        port,
+        serial_number,
+        transport=transport,
+        baud=baud,
+        flow_control=flow_control,
+        timeout_s=timeout,
+        line_bytes=line_bytes,
+        recovery=recovery,
+        upload_image=upload_image,
+        confirms=confirm,
     )
+    update = Update(source, route, options=options)
     with UpdateView(json=json) as view, closing(iter(update)) as events:
         for event in events:
             view.show(event)
     if update.error is not None:
         raise update.error
+
+
+def make_route(
+    port: str | None,
+    serial_number: str | None,
+    *,
+    transport: str,
+    **options: Any,
+) -> "RouteOpener":
+    """Build the route opener that the common options describe; the port is looked for each time it is called.
+
+    Args:
+        port: Device name or URL.
+        serial_number: USB serial number of the board, instead.
+        transport: Name of the route.
+        options: More of :class:`~bridge.fota.choose_route.RouteOptions`.
+    """
+    from platformdirs import user_state_path  # noqa: PLC0415
+
+    from bridge.board.ports import choose_port  # noqa: PLC0415
+    from bridge.fota.choose_route import RouteOptions, Transport, route_opener  # noqa: PLC0415
+
+    return route_opener(
+        RouteOptions(
+            lambda: choose_port(port, serial_number),
+            Transport(transport),
+            notes_file=user_state_path("nrf91-bridge") / "uploads.json",
+            **options,
+        )
+    )
 
 
 def make_policy(
@@ -85,21 +133,6 @@ def make_policy(
         public_key_pem=key.read_bytes() if key else None,
         slot_size_bytes=slot_size or FLASH_SIZE_BYTES,
     )
-
-
-def board_opener(
-    port: str | None, serial_number: str | None, baud: int, flow_control: bool, timeout_s: float
-) -> "Callable[[], AbstractContextManager[Board]]":
-    """A function that opens the chosen board, each time it is called; the port is looked for at that time."""
-    from bridge.board import Board  # noqa: PLC0415
-    from bridge.board.ports import choose_port  # noqa: PLC0415
-
-    def open_board() -> "AbstractContextManager[Board]":
-        return Board.open(
-            choose_port(port, serial_number), baud=baud, flow_control=flow_control, timeout_s=timeout_s
-        )
-
-    return open_board
 
 
 def open_image(file: Path) -> "ImageSource":

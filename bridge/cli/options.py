@@ -1,7 +1,7 @@
 """Options that several commands share; each can also be given as an environment variable ``NRF91_BRIDGE_*``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -41,6 +41,45 @@ TimeoutOption = Annotated[
     float,
     typer.Option(
         "--timeout", envvar="NRF91_BRIDGE_TIMEOUT", help="Seconds to wait for the board to answer at all."
+    ),
+]
+TransportOption = Annotated[
+    Literal["auto", "xdfu", "smp"],
+    typer.Option(
+        "--transport",
+        envvar="NRF91_BRIDGE_TRANSPORT",
+        help="Route into flash; auto asks the board what it answers.",
+    ),
+]
+LineBytesOption = Annotated[
+    int,
+    typer.Option(
+        "--line-bytes",
+        min=16,
+        envvar="NRF91_BRIDGE_LINE_BYTES",
+        help="Longest SMP line that the board takes; more than 127 only if its firmware was built for it.",
+    ),
+]
+RecoveryOption = Annotated[
+    bool,
+    typer.Option(
+        "--recovery",
+        help="Over SMP: restart the application into MCUboot's serial recovery, and write there.",
+    ),
+]
+UploadImageOption = Annotated[
+    int | None,
+    typer.Option(
+        "--upload-image",
+        min=0,
+        help="Over SMP: image number to upload to; with MCUboot's direct upload 1 is the primary slot, 2 the secondary.",
+    ),
+]
+ConfirmOption = Annotated[
+    bool,
+    typer.Option(
+        "--confirm/--no-confirm",
+        help="Over SMP: confirm the new image once it runs; otherwise it must confirm itself.",
     ),
 ]
 KeyOption = Annotated[

@@ -11,18 +11,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.flash import board_opener, make_policy
+from bridge.cli.flash import make_policy, make_route
 from bridge.cli.options import (
     BaudOption,
+    ConfirmOption,
     DowngradeOption,
     FlowControlOption,
     JsonOption,
+    LineBytesOption,
     PortOption,
+    RecoveryOption,
     SameVersionOption,
     SerialNumberOption,
     SlotSizeOption,
     TimeoutOption,
     TransferBaudOption,
+    TransportOption,
+    UploadImageOption,
 )
 from bridge.cli.output import console, emit_json, use_json
 from bridge.cli.view import UpdateView
@@ -130,6 +135,11 @@ def run_agent(
         bool, typer.Option(help="Refuse an image whose version is not the document's.")
     ] = False,
     slot_size: SlotSizeOption = None,
+    transport: TransportOption = "auto",
+    line_bytes: LineBytesOption = 127,
+    recovery: RecoveryOption = False,
+    upload_image: UploadImageOption = None,
+    confirm: ConfirmOption = True,
     config: Annotated[
         Path | None, typer.Option(callback=_load_config, is_eager=True, help="TOML file with these options.")
     ] = None,
@@ -144,7 +154,7 @@ def run_agent(
         )
     from bridge.cloud import Endpoint  # noqa: PLC0415
     from bridge.fetch import DownloadOptions  # noqa: PLC0415
-    from bridge.fota import UpdateOptions, over_at  # noqa: PLC0415
+    from bridge.fota import UpdateOptions  # noqa: PLC0415
     from bridge.fota.service import DownloadSettings, running_agent  # noqa: PLC0415
 
     host, port_number = split_endpoint(endpoint)
@@ -166,7 +176,18 @@ def run_agent(
         client_cert=(download_cert, download_key) if download_cert and download_key else None,
         options=DownloadOptions(no_progress_timeout_s=download_timeout),
     )
-    open_route = over_at(board_opener(port, serial_number, baud, flow_control, timeout))
+    open_route = make_route(
+        port,
+        serial_number,
+        transport=transport,
+        baud=baud,
+        flow_control=flow_control,
+        timeout_s=timeout,
+        line_bytes=line_bytes,
+        recovery=recovery,
+        upload_image=upload_image,
+        confirms=confirm,
+    )
     with (
         JobView(json=json) as view,
         running_agent(broker, thing, open_route, downloads, options=options, on_event=view.show) as agent,

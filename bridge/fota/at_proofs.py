@@ -71,6 +71,10 @@ class ApplicationProof:
             earlier, wanted.version
         )
 
+    def is_waiting(self, now: BoardIdentity, wanted: WantedImage) -> bool:
+        """Nobody can tell over AT."""
+        return False
+
     def confirm(self, report: BootReport, wanted: WantedImage, timeout_s: float) -> Iterator[str]:
         """Accept the board's word, or reset it once more: an image that was not confirmed is then gone."""
         if _CONFIRMED in report.messages or self._says_so(timeout_s):
@@ -133,6 +137,10 @@ class ModemDeltaProof:
         """The modem runs the delta's target, and ran something else earlier."""
         target = modem_release(wanted.version)
         return target is not None and modem_release(now.modem_version) == target != modem_release(earlier)
+
+    def is_waiting(self, now: BoardIdentity, wanted: WantedImage) -> bool:
+        """Nobody can tell over AT."""
+        return False
 
     def confirm(self, report: BootReport, wanted: WantedImage, timeout_s: float) -> Iterator[str]:
         """Nothing to do: a modem update is final once the modem runs it."""

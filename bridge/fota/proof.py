@@ -48,6 +48,10 @@ class Proof(Protocol):
         """Whether the board went from the ``earlier`` version to the wanted one."""
         ...
 
+    def is_waiting(self, now: BoardIdentity, wanted: WantedImage) -> bool:
+        """Whether the wanted image is written and scheduled and :meth:`apply` is all that is missing, if the board tells."""
+        ...
+
     def confirm(self, report: BootReport, wanted: WantedImage, timeout_s: float) -> Iterator[str]:
         """Yield remarks; raise ``VerificationError`` unless the new image is there to stay."""
         ...

@@ -139,12 +139,16 @@ class Update:
             if self._was_applied(proof, before, head):
                 yield from self._finish_interrupted(route, proof, head)
                 return
+            if self._is_waiting(proof, before, head):
+                yield from self._apply_interrupted(route, proof, head)
+                return
             yield from self._check(head, size_bytes, route, before)
             if self._options.check_only:
                 return
             target = route.target(head.kind)
             image = yield from self._write(route, target, head, size_bytes)
-            yield from self._prove(route, target, proof, image)
+            wanted = WantedImage(image.version, image.mcuboot.digest if image.mcuboot else None)
+            yield from self._prove(route, target, proof, wanted)
         yield self._enter(Stage.DONE)
 
     def _check(
@@ -207,9 +211,8 @@ class Update:
         return image
 
     def _prove(
-        self, route: Route, target: DfuTarget, proof: Proof, image: FirmwareImage
+        self, route: Route, target: DfuTarget, proof: Proof, wanted: WantedImage
     ) -> Iterator[UpdateEvent]:
-        wanted = WantedImage(image.version, image.mcuboot.digest if image.mcuboot else None)
         yield self._enter(Stage.REBOOT)
         report = proof.apply()
         yield self._enter(Stage.VERIFY)
@@ -239,6 +242,19 @@ class Update:
         """Whether an earlier run of this very update got as far as the reboot."""
         earlier = self._options.interrupted_from
         return earlier is not None and proof.changed_since(earlier, before, WantedImage(head.version))
+
+    def _is_waiting(self, proof: Proof, before: BoardIdentity, head: ImageHead) -> bool:
+        """Whether an earlier run of this very update got as far as scheduling."""
+        interrupted = self._options.interrupted_from is not None
+        return interrupted and proof.is_waiting(before, WantedImage(head.version))
+
+    def _apply_interrupted(self, route: Route, proof: Proof, head: ImageHead) -> Iterator[UpdateEvent]:
+        yield Notice(
+            self._stage, "an earlier run was cut off after the image was scheduled; it waits for the reboot"
+        )
+        self._gate(Stage.REBOOT)
+        yield from self._prove(route, route.target(head.kind), proof, WantedImage(head.version))
+        yield self._enter(Stage.DONE)
 
     def _finish_interrupted(self, route: Route, proof: Proof, head: ImageHead) -> Iterator[UpdateEvent]:
         self._from_version = self._options.interrupted_from

@@ -1,0 +1,132 @@
+"""Which route to take: the one that was ordered, or the one that the board answers to."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from bridge.board import Board
+from bridge.board.answering import open_answering
+from bridge.board.link import DEFAULT_BAUD
+from bridge.board.smp_board import SmpBoard
+from bridge.dfu.upload_notes import UploadNotes
+from bridge.errors import BoardRefusedError
+from bridge.fota.at_route import AtRoute
+from bridge.fota.route import Route, RouteOpener
+from bridge.fota.smp_route import SmpRoute
+from bridge.image import ImageHead
+from bridge.wire.smp_frame import DEFAULT_LINE_BYTES
+
+
+class Transport(StrEnum):
+    """Names of the routes, as ``--transport`` takes them."""
+
+    AUTO = "auto"
+    XDFU = "xdfu"
+    SMP = "smp"
+
+
+@dataclass(frozen=True)
+class RouteOptions:
+    """How boards are reached.
+
+    Attributes:
+        find_port: Gives the port's device name or URL each time a board is opened.
+        transport: Which route.
+        baud: Bit rate that the board uses after a reset.
+        flow_control: RTS/CTS.
+        timeout_s: How long a board may take to answer at all.
+        line_bytes: Longest SMP line that the board takes.
+        recovery: Restart an application with an SMP server into MCUboot's recovery first.
+        upload_image: Number to upload to in SMP's requests, instead of the one that is found out.
+        confirms: Whether the bridge confirms an image that runs on trial; else the application must.
+        notes_file: Where uploads to MCUboot's recovery are noted; None forgets them with the process.
+    """
+
+    find_port: Callable[[], str]
+    transport: Transport = Transport.AUTO
+    baud: int = DEFAULT_BAUD
+    flow_control: bool = True
+    timeout_s: float = 10.0
+    line_bytes: int = DEFAULT_LINE_BYTES
+    recovery: bool = False
+    upload_image: int | None = None
+    confirms: bool = True
+    notes_file: Path | None = field(default=None)
+
+
+_ORDERED: Final = "it was ordered"
+
+
+def route_opener(options: RouteOptions) -> RouteOpener:
+    """A function that opens the board by the ordered route, or by one that the board answers to."""
+    openers: dict[Transport, Callable[[ImageHead], AbstractContextManager[Route]]] = {
+        Transport.AUTO: lambda _: _auto(options),
+        Transport.XDFU: lambda _: _at(_open_at(options), _ORDERED),
+        Transport.SMP: lambda _: _smp(options, _open_smp(options), _ORDERED),
+    }
+    return openers[options.transport]
+
+
+def _auto(options: RouteOptions) -> AbstractContextManager[Route]:
+    found = open_answering(
+        options.find_port(),
+        baud=options.baud,
+        flow_control=options.flow_control,
+        line_bytes=options.line_bytes,
+        timeout_s=options.timeout_s,
+    )
+    if isinstance(found, Board):
+        return _at(found, "the port answers AT")
+    who = "MCUboot's serial recovery" if found.in_recovery else "an application's SMP server"
+    return _smp(options, found, f"{who} answers on the port")
+
+
+@contextmanager
+def _at(board: Board, why: str) -> Iterator[Route]:
+    with board:
+        yield AtRoute(board, why)
+
+
+@contextmanager
+def _smp(options: RouteOptions, board: SmpBoard, why: str) -> Iterator[Route]:
+    route = SmpRoute(
+        board,
+        why,
+        notes=UploadNotes(options.notes_file),
+        upload_image=options.upload_image,
+        confirms=options.confirms,
+    )
+    try:
+        if options.recovery:
+            _enter_recovery(board)
+        yield route
+    finally:
+        route.close()
+
+
+def _enter_recovery(board: SmpBoard) -> None:
+    try:
+        board.enter_recovery()
+    except BoardRefusedError as error:
+        if error.reason == "not-supported":
+            error.hint = "Its SMP server has no reset; hold the recovery button while the board is reset."
+        raise
+
+
+def _open_at(options: RouteOptions) -> Board:
+    return Board.open(
+        options.find_port(), baud=options.baud, flow_control=options.flow_control, timeout_s=options.timeout_s
+    )
+
+
+def _open_smp(options: RouteOptions) -> SmpBoard:
+    return SmpBoard.open(
+        options.find_port(),
+        baud=options.baud,
+        flow_control=options.flow_control,
+        line_bytes=options.line_bytes,
+        timeout_s=options.timeout_s,
+    )
