@@ -52,6 +52,7 @@ class UpdateOptions:
             have scheduled the image. If the board runs the image now, it is verified instead of written again.
         check_only: Stop after the checks; nothing is written.
         image_index: MCUboot image that an application image replaces, on boards with several.
+        member: Name of the image to take out of a package, where it holds several.
     """
 
     expected: Expectations = field(default_factory=Expectations)
@@ -61,6 +62,7 @@ class UpdateOptions:
     interrupted_from: str | None = None
     check_only: bool = False
     image_index: int = 0
+    member: str | None = None
 
 
 class Update:
@@ -86,9 +88,9 @@ class Update:
         commit_gate: CommitGate = lambda _stage: None,
     ) -> None:
         self.error: BridgeError | None = None
-        self._source = InspectedSource(source)
-        self._open_route = open_route
         self._options = options or UpdateOptions()
+        self._source = InspectedSource(source, self._options.member)
+        self._open_route = open_route
         self._gate = commit_gate
         self._stage = Stage.QUEUED
         self._stop_reason: UpdateCanceledError | InterruptedUpdateError | None = None
@@ -128,11 +130,13 @@ class Update:
     def _line(self) -> Iterator[UpdateEvent]:
         yield self._enter(Stage.FETCH)
         self._head = head = self._source.read_head()
-        size_bytes = self._source.wait_size()
+        self._source.wait_size()
         self._raise_if_stopped()
         yield self._enter(Stage.CHECK)
         with self._open_route(head) as route:
             before = route.identify()
+            self._head = head = self._source.fit_board(before.bootloader_slot)
+            size_bytes = self._source.wait_size()
             proof = route.proof(head.kind, before)
             self._from_version = self._running_version = proof.version_of(before)
             yield _identified(self._stage, route, before)
@@ -167,21 +171,31 @@ class Update:
             head.kind, size_bytes, self._source.expected_sha256, self._options.image_index, head.modem_full
         )
         committed = False
+        failure: BridgeError | None = None
         with route.fast_line(self._options.transfer_baud):
             try:
                 if target.in_place:
                     yield from self._pass_point_of_no_return(head)
                 yield from self._transfer(target, image)
                 found = self._judge()
-                self._gate(Stage.SCHEDULE)
+                self._pass_gate(target, Stage.SCHEDULE)
                 yield self._enter(Stage.SCHEDULE)
                 target.schedule(found.mcuboot.digest if found.mcuboot else None)
-                self._gate(Stage.REBOOT)
+                self._pass_gate(target, Stage.REBOOT)
                 committed = True
+            except BridgeError as error:
+                failure = error
+                raise
             finally:
-                if not committed:
-                    _invalidate(target)
+                left_behind = None if committed else _invalidate(target)
+                if left_behind is not None and target.in_place and failure is not None:
+                    failure.hint = f"{left_behind.message}. {left_behind.hint or ''}".rstrip()
         return found
+
+    def _pass_gate(self, target: DfuTarget, stage: Stage) -> None:
+        """Ask once more whether the update is wanted; behind the point of no return only its end helps the board."""
+        if not target.in_place:
+            self._gate(stage)
 
     def _pass_point_of_no_return(self, head: ImageHead) -> Iterator[UpdateEvent]:
         """Nothing is written that destroys what runs before all of the image is here, sound, and still wanted."""
@@ -286,12 +300,14 @@ def _identified(stage: Stage, route: Route, identity: BoardIdentity) -> BoardIde
     )
 
 
-def _invalidate(target: DfuTarget) -> None:
-    """Make sure that what was written is never installed, whatever stopped us."""
+def _invalidate(target: DfuTarget) -> BridgeError | None:
+    """Make sure that what was written is never installed, whatever stopped us; returns why that did not work."""
     try:
         target.abort()
     except BridgeError as error:
         _log.warning("could not invalidate what was written: %s", error.message)
+        return error
+    return None
 
 
 def outcome_of(error: BridgeError) -> Outcome:
