@@ -1,4 +1,4 @@
-"""Sample images, built on demand, the same bytes each time: applications and modem delta look-alikes.
+"""Sample images, built on demand, the same bytes each time: applications, MCUboot itself, and modem look-alikes.
 
 Application images fit the slots of Serial Modem's nRF9151 DK layout. Their payload is a vector table that
 points nowhere useful, a behaviour block for the virtual board (see :mod:`bridge.image.sample`) and filler
@@ -19,7 +19,9 @@ from typing import Any, Final
 
 from bridge.errors import UsageError
 from bridge.image.sample import DELTA_HEADER_BYTES, encode_behaviour, encode_modem_delta
+from bridge.lab.sample_bootloader import bootloader_file_name, make_bootloader_image
 from bridge.lab.sample_key import development_key_pem, development_public_key_pem, other_key_pem
+from bridge.lab.sample_modem import encode_modem_cbor, encode_modem_package, make_modem_image
 from bridge.lab.sample_signing import HEADER_BYTES, SLOT_BYTES, sign_image
 from bridge.virtual.modem_nvm import firmware_uuid
 
@@ -167,6 +169,64 @@ class SampleImages:
         folder = "corrupt" if corrupt else f"result-{result}" if result else "."
         return self._write(f"{folder}/mfw_{family}_update_from_{base}_to_{target}.bin", bytes(image))
 
+    def modem_full(
+        self,
+        version: str = "2.0.3",
+        *,
+        family: str = "nrf91x1",
+        corrupt: bool = False,
+        dead: bool = False,
+    ) -> Path:
+        """Build a look-alike of full modem firmware, as one CBOR file; no real modem accepts it.
+
+        Args:
+            version: Modem firmware that it is.
+            family: Part of its name, ``nrf91x1`` or ``nrf9160``.
+            corrupt: Flip a bit behind the wrapper, which a host can find.
+            dead: Damage the firmware before it is wrapped: no host finds it, and the modem does not start with it.
+        """
+        image = make_modem_image(version, family, dead=dead)
+        content = bytearray(encode_modem_cbor(image))
+        if corrupt:
+            content[-1] ^= 0x10
+        folder = "corrupt" if corrupt else "dead" if dead else "."
+        return self._write(f"{folder}/{image.name}.cbor", bytes(content))
+
+    def modem_package(
+        self, version: str = "2.0.3", *, family: str = "nrf91x1", wrong_digests: bool = False
+    ) -> Path:
+        """Build a look-alike of a modem release's zip: Intel HEX for programmers, digests, and the CBOR form.
+
+        Args:
+            version: Modem firmware that is in it.
+            family: Part of its name.
+            wrong_digests: Its digests are not those of its segments.
+        """
+        image = make_modem_image(version, family)
+        folder = "wrong-digests" if wrong_digests else "."
+        return self._write(
+            f"{folder}/{image.name}.zip", encode_modem_package(image, wrong_digests=wrong_digests)
+        )
+
+    def mcuboot_bootloader(
+        self, version: int = 2, slot: int = 1, *, key: bytes | None = None, b0_key: bytes | None = None
+    ) -> Path:
+        """Build an update of MCUboot itself for one of its two slots.
+
+        Args:
+            version: Its number for the immutable bootloader's monotonic counter.
+            slot: 0 for s0, 1 for s1: the one that it is linked for.
+            key: Private key (PEM) for MCUboot, which installs it; the development key if None.
+            b0_key: Private key (PEM) for the immutable bootloader, which starts it; the development key if None.
+
+        Raises:
+            UsageError: imgtool is missing.
+        """
+        mcuboot_key, immutable_key = key or development_key_pem(), b0_key or development_key_pem()
+        image = make_bootloader_image(version, slot, mcuboot_key=mcuboot_key, b0_key=immutable_key)
+        digest = hashlib.sha256(image).hexdigest()[:8]
+        return self._write(f"bootloader-{version}-{digest}/{bootloader_file_name(slot)}", image)
+
     def build_manifest(self, manifest: Path) -> list[Path]:
         """Build everything that a recipe lists (see ``firmware_images/manifest.toml``).
 
@@ -181,6 +241,9 @@ class SampleImages:
             "oversize": self.oversize,
             "dfu_package": self.dfu_package,
             "modem_delta": self.modem_delta,
+            "modem_full": self.modem_full,
+            "modem_package": self.modem_package,
+            "mcuboot_bootloader": self.mcuboot_bootloader,
         }
         try:
             recipes = tomllib.loads(manifest.read_text(encoding="utf-8"))

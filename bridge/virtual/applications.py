@@ -9,6 +9,7 @@ from bridge.virtual.cable import DEFAULT_BAUD
 from bridge.virtual.hardware import Hardware
 from bridge.virtual.running_image import RunningImage
 from bridge.virtual.serial_modem import SerialModem
+from bridge.virtual.serial_modem_options import SerialModemOptions
 from bridge.virtual.smp_application import SmpApplication
 from bridge.virtual.smp_options import SmpOptions
 
@@ -33,16 +34,20 @@ class ApplicationOptions:
     Attributes:
         baud: Rate of the UART from the device tree, valid after every reset.
         smp: Kconfig of the SMP server, for ``smp``.
+        serial_modem: How Serial Modem was built, for ``serial-modem``.
     """
 
     baud: int = DEFAULT_BAUD
     smp: SmpOptions = field(default_factory=SmpOptions)
+    serial_modem: SerialModemOptions = field(default_factory=SerialModemOptions)
 
 
 _Maker = Callable[[Hardware, RunningImage, ApplicationOptions], Application]
 
 _MAKERS: Final[dict[str, _Maker]] = {
-    "serial-modem": lambda hardware, image, options: SerialModem(hardware, image, options.baud),
+    "serial-modem": lambda hardware, image, options: SerialModem(
+        hardware, image, options.baud, options.serial_modem
+    ),
     "smp": lambda hardware, image, options: SmpApplication(hardware, image, options.baud, options.smp),
 }
 FIRMWARE: Final = tuple(_MAKERS)

@@ -14,10 +14,12 @@ from typing import Final, TypeVar
 
 from bridge.errors import UsageError
 from bridge.virtual.applications import Application, ApplicationOptions, check_firmware, make_application
+from bridge.virtual.bootloader_slots import start_bootloader
 from bridge.virtual.cable import DEFAULT_BAUD, Cable
 from bridge.virtual.clock import NS_PER_MS, NS_PER_S, Timeline, Timing
 from bridge.virtual.cpu import Cpu
 from bridge.virtual.events import BoardEvent
+from bridge.virtual.factory_bootloader import factory_bootloader
 from bridge.virtual.faults import ByteFaults, FaultPlan, PowerCutError
 from bridge.virtual.flash import Flash
 from bridge.virtual.hardware import Hardware
@@ -25,7 +27,9 @@ from bridge.virtual.layout import board_model, layout_of
 from bridge.virtual.mcuboot import boot
 from bridge.virtual.modem import Modem, ModemOptions
 from bridge.virtual.modem_nvm import ModemNvm
+from bridge.virtual.otp import Otp
 from bridge.virtual.running_image import RunningImage
+from bridge.virtual.serial_modem_options import SerialModemOptions
 from bridge.virtual.smp_options import SmpOptions
 from bridge.virtual.state import StateDir
 from bridge.virtual.state_keeper import StateKeeper
@@ -55,6 +59,7 @@ class VirtualBoard:
         flow_control: The UART uses RTS/CTS.
         modem: The modem and its surroundings.
         smp: Kconfig of the SMP server, for ``smp``.
+        serial_modem: How Serial Modem was built, for ``serial-modem``.
 
     Raises:
         UsageError: Unknown model or firmware, or an impossible rate.
@@ -75,6 +80,7 @@ class VirtualBoard:
         flow_control: bool = True,
         modem: ModemOptions | None = None,
         smp: SmpOptions | None = None,
+        serial_modem: SerialModemOptions | None = None,
     ) -> None:
         check_firmware(firmware)
         if baud not in BAUD_RATES:
@@ -88,7 +94,9 @@ class VirtualBoard:
         self.faults = faults or FaultPlan()
         self._keys = tuple(keys)
         self._modem_options = modem or ModemOptions()
-        self._application_options = ApplicationOptions(baud, smp or SmpOptions())
+        self._application_options = ApplicationOptions(
+            baud, smp or SmpOptions(), serial_modem or SerialModemOptions()
+        )
         self._event_condition = threading.Condition()
         self._listeners: list[Callable[[BoardEvent], None]] = []
         self._mailbox: deque[Callable[[], None]] = deque()
@@ -112,7 +120,17 @@ class VirtualBoard:
         state = None if state_dir is None else StateDir(state_dir)
         self._keeper = StateKeeper(state)
         self.flash, self.modem_nvm = self._load(state, factory_image)
+        self.otp = self._provision(state)
+        self._keeper.otp = self.otp
         self.flash.on_operation = self._on_flash_operation
+
+    def _provision(self, state: StateDir | None) -> Otp:
+        otp = None if state is None else state.load_otp()
+        slots = self.layout.bootloader_slots
+        blank = slots is not None and all(self.flash.is_erased(slot.address, slot.size) for slot in slots)
+        if otp is None and slots is not None and blank:
+            self.flash.program(slots[0].address, factory_bootloader(slots[0]))
+        return otp or Otp()
 
     def _load(self, state: StateDir | None, factory_image: bytes | None) -> tuple[Flash, ModemNvm]:
         content = None if state is None else state.load_flash()
@@ -287,6 +305,8 @@ class VirtualBoard:
 
     def _boot(self) -> None:
         self._cpu.spend(_BOOTLOADER_NS)
+        if not start_bootloader(self.flash, self.layout, self.otp, self._keys, self._note):
+            return
         outcome = boot(self.flash, self.layout, self._keys)
         self._note("boot", **outcome.to_dict())
         if not outcome.bootable:
@@ -313,7 +333,12 @@ class VirtualBoard:
 
     def _hardware(self) -> Hardware:
         modem = Modem(
-            self.modem_nvm, self._cpu, self._modem_notification, self._modem_options, board_model(self.model)
+            self.modem_nvm,
+            self._cpu,
+            self._modem_notification,
+            self._modem_options,
+            board_model(self.model),
+            changed=self._keeper.changed,
         )
         return Hardware(
             timeline=self._timeline,

@@ -51,7 +51,7 @@ def test_given_a_recipe_then_two_builds_are_equal_byte_for_byte(tmp_path: Path) 
     manifest = FIRMWARE_IMAGES / "manifest.toml"
     first = SampleImages(tmp_path / "first").build_manifest(manifest)
     second = SampleImages(tmp_path / "second").build_manifest(manifest)
-    assert len(first) == 12
+    assert len(first) == 17
     assert len(set(first)) == len(first)
     assert [path.name for path in first] == [path.name for path in second]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
