@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from bridge.errors import ImageRefusedError
 from bridge.image.archive import read_archive
-from bridge.image.fw_info import find_firmware_info
 from bridge.image.mcuboot import IMAGE_MAGIC_BYTES, McubootInfo, parse_image
 from bridge.image.model import BootloaderImage, FirmwareImage, ImageKind
+from bridge.image.nsib import find_fw_info
 from bridge.image.package_info import DfuMember, DfuPackageInfo
 
 MANIFEST: Final = "manifest.json"
@@ -105,12 +105,12 @@ def member_image(member: DfuMember) -> FirmwareImage:
     )
     if not member.bootloader:
         return image
-    info = member.firmware_info
+    counter = member.fw_info.version if member.fw_info else None
     return replace(
         image,
         kind=ImageKind.MCUBOOT_BOOTLOADER,
-        version=str(info.counter) if info else None,
-        bootloader=BootloaderImage(member.bootloader_slot, info.counter if info else None),
+        version=None if counter is None else str(counter),
+        bootloader=BootloaderImage(member.bootloader_slot, counter),
     )
 
 
@@ -161,7 +161,9 @@ def _parse_member(entry: object, files: Mapping[str, bytes]) -> DfuMember:
         bootloader=is_bootloader,
         mcuboot=mcuboot,
         bootloader_slot=_bootloader_slot(entry, name) if is_bootloader else None,
-        firmware_info=find_firmware_info(mcuboot.header, content) if mcuboot and is_bootloader else None,
+        fw_info=find_fw_info(content[mcuboot.header.header_size_bytes :])
+        if mcuboot and is_bootloader
+        else None,
     )
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bridge.image.fw_info import FirmwareInfo
 from bridge.image.mcuboot import McubootInfo
+from bridge.image.nsib import FwInfo
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class DfuMember:
         bootloader: It updates MCUboot itself (slots s0 and s1), according to the manifest.
         mcuboot: What its header says, if it is an MCUboot image.
         bootloader_slot: Slot of MCUboot (0 for s0, 1 for s1) that it is linked for, if that can be told.
-        firmware_info: What the immutable bootloader reads in it, if it is there.
+        fw_info: What the immutable bootloader reads in it, if it is there.
     """
 
     file: str
@@ -43,7 +43,7 @@ class DfuMember:
     bootloader: bool
     mcuboot: McubootInfo | None
     bootloader_slot: int | None = None
-    firmware_info: FirmwareInfo | None = None
+    fw_info: FwInfo | None = None
 
 
 @dataclass(frozen=True)
