@@ -14,6 +14,7 @@ from bridge.cli.options import (
     JsonOption,
     KeyOption,
     LineBytesOption,
+    MemberOption,
     PortOption,
     RecoveryOption,
     SameVersionOption,
@@ -38,7 +39,11 @@ def register(app: typer.Typer) -> None:
 
 def flash(
     file: Annotated[
-        Path, typer.Argument(help="Signed application image, dfu_application.zip or modem delta.")
+        Path,
+        typer.Argument(
+            help="Signed application image, modem delta, full modem firmware (CBOR), or a package with one of them:"
+            " dfu_application.zip, dfu_mcuboot.zip, a modem release's zip."
+        ),
     ],
     port: PortOption = None,
     serial_number: SerialNumberOption = None,
@@ -55,6 +60,7 @@ def flash(
     recovery: RecoveryOption = False,
     upload_image: UploadImageOption = None,
     confirm: ConfirmOption = True,
+    member: MemberOption = None,
     check_only: Annotated[
         bool, typer.Option("--dry-run", help="All checks, board included, but no write.")
     ] = False,
@@ -69,6 +75,7 @@ def flash(
         policy=make_policy(key, allow_same_version, allow_downgrade, slot_size),
         transfer_baud=transfer_baud or None,
         check_only=check_only,
+        member=member,
     )
     source = open_image(file)
     route = make_route(
@@ -136,16 +143,12 @@ def make_policy(
 
 
 def open_image(file: Path) -> "ImageSource":
-    """Open a local image; out of a DFU package its one application image is taken.
+    """Open a local image or package; it is looked through before a board is opened for it.
 
     Raises:
-        ImageRefusedError: The file cannot be read, or the package has no or several application images.
+        ImageRefusedError: The file cannot be read, or is no firmware, or broken.
     """
-    from bridge.image import BytesSource, FileSource, ImageKind, inspect_file  # noqa: PLC0415
-    from bridge.image.package import application_image  # noqa: PLC0415
+    from bridge.image import FileSource, inspect_file  # noqa: PLC0415
 
-    image = inspect_file(file)
-    if image.kind is ImageKind.DFU_PACKAGE:
-        application, data = application_image(file.read_bytes())
-        return BytesSource(data, application.name)
+    inspect_file(file)
     return FileSource(file)

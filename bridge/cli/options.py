@@ -44,7 +44,7 @@ TimeoutOption = Annotated[
     ),
 ]
 TransportOption = Annotated[
-    Literal["auto", "xdfu", "smp"],
+    Literal["auto", "xdfu", "smp", "modem-smp"],
     typer.Option(
         "--transport",
         envvar="NRF91_BRIDGE_TRANSPORT",
@@ -101,5 +101,9 @@ DowngradeOption = Annotated[
 SlotSizeOption = Annotated[
     int | None,
     typer.Option("--slot-size", envvar="NRF91_BRIDGE_SLOT_SIZE", help="Largest application image in bytes."),
+]
+MemberOption = Annotated[
+    str | None,
+    typer.Option("--member", help="Name of the image to take out of a package that holds several."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, for machines.")]

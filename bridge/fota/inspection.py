@@ -19,12 +19,14 @@ class InspectedSource:
     Args:
         source: Where the bytes come from. Closing this object closes it.
         member: Name of the image to take when it is a package.
+        image_index: Number of the MCUboot image that is replaced; of a package an application for that is taken.
     """
 
-    def __init__(self, source: ImageSource, member: str | None = None) -> None:
+    def __init__(self, source: ImageSource, member: str | None = None, image_index: int = 0) -> None:
         self._origin = source
         self._source = source
         self._member = member
+        self._image_index = image_index
         self._inspector = ImageInspector(source.name)
         self._inspected_bytes = 0
         self._candidates: tuple[PackedImage, ...] = ()
@@ -105,7 +107,7 @@ class InspectedSource:
                 f"zip archive has {size_bytes} bytes, more than {MAX_ARCHIVE_BYTES}", reason="too-large"
             )
         archive = self._origin.read(0, size_bytes)
-        self._candidates = choose(unpack(archive, self._origin.name), self._member)
+        self._candidates = choose(unpack(archive, self._origin.name), self._member, self._image_index)
         return self._take(self._candidates[0])
 
     def _take(self, packed: PackedImage) -> ImageHead:

@@ -89,7 +89,7 @@ class Update:
     ) -> None:
         self.error: BridgeError | None = None
         self._options = options or UpdateOptions()
-        self._source = InspectedSource(source, self._options.member)
+        self._source = InspectedSource(source, self._options.member, self._options.image_index)
         self._open_route = open_route
         self._gate = commit_gate
         self._stage = Stage.QUEUED

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from bridge.errors import ImageRefusedError
-from bridge.image.archive import read_archive
 from bridge.image.mcuboot import IMAGE_MAGIC_BYTES, McubootInfo, parse_image
 from bridge.image.model import BootloaderImage, FirmwareImage, ImageKind
 from bridge.image.nsib import find_fw_info
@@ -50,33 +49,6 @@ def parse_dfu_package(files: Mapping[str, bytes]) -> DfuPackageInfo:
         members=members,
         unlisted=tuple(name for name in files if name != MANIFEST and name not in names),
     )
-
-
-def application_image(package: bytes) -> tuple[FirmwareImage, bytes]:
-    """Take the one application image out of a DFU package.
-
-    Args:
-        package: The whole zip archive.
-
-    Returns:
-        The image and its bytes.
-
-    Raises:
-        ImageRefusedError: No DFU package, or none or several application images for MCUboot image 0 in it.
-    """
-    files = read_archive(package)
-    if MANIFEST not in files:
-        raise ImageRefusedError(f"zip archive holds no {MANIFEST}: it is no DFU package", reason="wrong-kind")
-    info = parse_dfu_package(files)
-    found = [member for member in info.members if is_application(member)]
-    if len(found) != 1:
-        listed = ", ".join(member.file for member in info.members) or "nothing"
-        raise ImageRefusedError(
-            f"DFU package holds {len(found)} application images where one is needed (it lists {listed})",
-            reason="ambiguous-package" if found else "no-application",
-            hint="Unpack it and name the image to send.",
-        )
-    return member_image(found[0]), files[found[0].file]
 
 
 def is_application(member: DfuMember) -> bool:

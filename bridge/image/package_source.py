@@ -5,6 +5,7 @@ A zip archive can only be read from its end, so a package that is being download
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from bridge.errors import ImageRefusedError
 from bridge.image.archive import read_archive
@@ -12,8 +13,15 @@ from bridge.image.inspector import inspect_bytes
 from bridge.image.model import FirmwareImage, ImageHead, ImageKind
 from bridge.image.modem_package import parse_modem_package
 from bridge.image.names import parse_modem_release
-from bridge.image.package import MANIFEST, is_application, member_image, parse_dfu_package
+from bridge.image.package import MANIFEST, member_image, parse_dfu_package
 from bridge.image.package_info import ModemPackageInfo, ModemRole
+
+_PREFERENCE: Final = (
+    ImageKind.APPLICATION,
+    ImageKind.MCUBOOT_BOOTLOADER,
+    ImageKind.MODEM_FULL,
+    ImageKind.MODEM_DELTA,
+)
 
 
 @dataclass(frozen=True)
@@ -24,13 +32,13 @@ class PackedImage:
         file: Name of the member.
         image: What it is; it was judged as a whole.
         data: Its bytes.
-        preferred: It is one of those that are taken unless another is asked for.
+        image_index: Number of the MCUboot image that an application replaces; 0 for all else.
     """
 
     file: str
     image: FirmwareImage
     data: bytes
-    preferred: bool
+    image_index: int = 0
 
     @property
     def head(self) -> ImageHead:
@@ -69,7 +77,9 @@ def unpack(data: bytes, name: str) -> tuple[PackedImage, ...]:
     return _unpack_modem(files, modem, name)
 
 
-def choose(packed: Sequence[PackedImage], member: str | None = None) -> tuple[PackedImage, ...]:
+def choose(
+    packed: Sequence[PackedImage], member: str | None = None, image_index: int = 0
+) -> tuple[PackedImage, ...]:
     """Decide which image of a package is meant.
 
     The application of a build is taken, or MCUboot's own images if there is none; of a modem release the full firmware,
@@ -78,6 +88,7 @@ def choose(packed: Sequence[PackedImage], member: str | None = None) -> tuple[Pa
     Args:
         packed: What is in the package.
         member: Name of the wanted member, instead.
+        image_index: Number of the MCUboot image to replace; images for others are left alone.
 
     Returns:
         One image, or MCUboot's images for its two slots, of which the board decides.
@@ -85,16 +96,19 @@ def choose(packed: Sequence[PackedImage], member: str | None = None) -> tuple[Pa
     Raises:
         ImageRefusedError: There is no such image (``no-image``), or several (``ambiguous-package``).
     """
+    fitting = [each for each in packed if each.image_index == image_index]
     if member is not None:
-        return (_only([each for each in packed if each.file == member], packed, f"members named {member!r}"),)
-    preferred = [each for each in packed if each.preferred]
-    if preferred:
-        return (_only(preferred, packed, "images of the same kind"),)
-    bootloaders = [each for each in packed if each.image.kind is ImageKind.MCUBOOT_BOOTLOADER]
-    slots = {each.image.bootloader.slot for each in bootloaders if each.image.bootloader}
-    if bootloaders and len(slots) == len(bootloaders):
-        return tuple(bootloaders)
-    return (_only(packed, packed, "images that could be written"),)
+        return (
+            _only([each for each in fitting if each.file == member], packed, f"image(s) named {member!r}"),
+        )
+    for kind in _PREFERENCE:
+        found = [each for each in fitting if each.image.kind is kind]
+        slots = {each.image.bootloader.slot for each in found if each.image.bootloader}
+        if len(slots) > 1 and len(slots) == len(found) and None not in slots:
+            return tuple(found)
+        if found:
+            return (_only(found, packed, f"images of kind {kind}"),)
+    return (_only([], packed, f"images for MCUboot's image {image_index}"),)
 
 
 def for_slot(candidates: Sequence[PackedImage], active_slot: int | None) -> PackedImage:
@@ -122,7 +136,12 @@ def _only(found: Sequence[PackedImage], packed: Sequence[PackedImage], what: str
 
 def _unpack_dfu(files: dict[str, bytes]) -> tuple[PackedImage, ...]:
     return tuple(
-        PackedImage(member.file, member_image(member), files[member.file], is_application(member))
+        PackedImage(
+            member.file,
+            member_image(member),
+            files[member.file],
+            0 if member.bootloader else member.image_index,
+        )
         for member in parse_dfu_package(files).members
         if member.mcuboot is not None
     )
@@ -138,7 +157,6 @@ def _unpack_modem(files: dict[str, bytes], package: ModemPackageInfo, name: str)
             member.file,
             readers[member.role](files[member.file], member.file),
             files[member.file],
-            member.role is ModemRole.FULL,
         )
         for member in package.members
         if member.role in readers
