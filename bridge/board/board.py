@@ -148,7 +148,7 @@ class Board:
         return BootReport((*messages, *self.at.take_urcs()), duration_s)
 
     def enter_bootloader_mode(self, timeout_s: float = bootloader_mode.ENTRY_TIMEOUT_S) -> None:
-        """Restart Serial Modem into the mode in which it writes full modem firmware; :meth:`reset` leads out of it.
+        """Restart Serial Modem into the mode in which it writes full modem firmware.
 
         Raises:
             BoardRefusedError: Its firmware was built without it (reason ``not-supported``).
@@ -156,6 +156,15 @@ class Board:
         """
         self.link.set_baud(self._default_baud)
         bootloader_mode.enter(self.at, self.link, self.modem, timeout_s)
+
+    def leave_bootloader_mode(self, timeout_s: float = RESET_TIMEOUT_S) -> BootReport:
+        """Restart a board that is in that mode; it is there again afterwards if its modem does not start.
+
+        Raises:
+            LinkError: It did not come back in time (reason ``not-back``).
+        """
+        bootloader_mode.leave(self.at)
+        return self.wait_restart((), timeout_s)
 
     def reset_modem(self, timeout_s: float = MODEM_RESET_TIMEOUT_S) -> BootReport:
         """Restart the modem, which applies a scheduled delta.

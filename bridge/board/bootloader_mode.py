@@ -14,11 +14,13 @@ from bridge.board.identity import in_bootloader_mode
 from bridge.board.link import Link
 from bridge.board.modem import Modem
 from bridge.errors import BoardRefusedError, LinkError
+from bridge.wire.at import FinalResult
 from bridge.wire.xdfu import XdfuType, init_command
 
 ENTRY_TIMEOUT_S: Final = 60.0
 _REFUSAL_S: Final = 0.5
 """In that time ``ERROR`` comes, if it comes; silence is what older versions answer when they restart."""
+_RESET: Final = "AT#XRESET"
 _WRITE_S: Final = 3.0
 _TRIES: Final = 2
 
@@ -50,11 +52,25 @@ def enter(at: AtClient, link: Link, modem: Modem, timeout_s: float = ENTRY_TIMEO
     )
 
 
-def _request(at: AtClient) -> None:
+def leave(at: AtClient) -> None:
+    """Have a board in bootloader mode restart; older versions do so without ``OK``.
+
+    Raises:
+        LinkError: It does not answer at all.
+    """
+    with at.session():
+        _send(at, _RESET)
+
+
+def _send(at: AtClient, command: str) -> FinalResult | None:
     at.synchronise()
     at.take_urcs()
-    at.send_then_command(b"", init_command(XdfuType.MODEM_FULL), _WRITE_S)
-    result = at.poll_result(_REFUSAL_S)
+    at.send_then_command(b"", command, _WRITE_S)
+    return at.poll_result(_REFUSAL_S)
+
+
+def _request(at: AtClient) -> None:
+    result = _send(at, init_command(XdfuType.MODEM_FULL))
     if result is not None and not result.ok:
         raise BoardRefusedError(
             f"the board's firmware does not write full modem images by #XDFU: it answered {result.text}",

@@ -142,7 +142,7 @@ class XdfuModemFullTarget(XdfuTarget):
             if self._modem_is_broken:
                 raise _incomplete()
             if self._in_bootloader_mode:
-                if BOOTLOADER_MODE in self._board.reset().messages:
+                if BOOTLOADER_MODE in self._board.leave_bootloader_mode().messages:
                     raise _incomplete()
                 self._in_bootloader_mode = False
             else:
