@@ -26,7 +26,8 @@ def register(app: typer.Typer) -> None:
 def board(
     model: Annotated[str, typer.Option(help="Board model.")] = "nrf9151dk",
     firmware: Annotated[
-        str, typer.Option(help="What the board's applications are: serial-modem, or smp.")
+        str,
+        typer.Option(help="What the board's applications are: serial-modem, slm, at_client, smp or fmfu."),
     ] = "serial-modem",
     timing: Annotated[
         Literal["simulated", "real"],
@@ -52,6 +53,9 @@ def board(
     flow_control: Annotated[
         bool, typer.Option("--flow-control/--no-flow-control", help="The UART has RTS/CTS.")
     ] = True,
+    modem_full: Annotated[
+        bool, typer.Option("--modem-full", help="Serial Modem is a build with full modem updates.")
+    ] = False,
     battery_mv: Annotated[int, typer.Option("--battery-mv", help="Supply voltage in mV.")] = 4_464,
     json: JsonOption = False,
 ) -> None:
@@ -60,6 +64,7 @@ def board(
     from bridge.virtual.board import VirtualBoard  # noqa: PLC0415
     from bridge.virtual.modem import ModemOptions  # noqa: PLC0415
     from bridge.virtual.pty_server import PtyServer  # noqa: PLC0415
+    from bridge.virtual.serial_modem_options import SerialModemOptions  # noqa: PLC0415
 
     virtual = VirtualBoard(
         model,
@@ -71,6 +76,7 @@ def board(
         baud=baud,
         flow_control=flow_control,
         modem=ModemOptions(battery_mv=battery_mv),
+        serial_modem=SerialModemOptions(modem_full=modem_full),
     )
     with until_interrupted() as wait, virtual, PtyServer(virtual) as pty, _linked(link, pty.path) as port:
         if json:

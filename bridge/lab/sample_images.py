@@ -8,9 +8,7 @@ that depends on the version; no real chip runs it.
 import hashlib
 import io
 import json
-import os
 import struct
-import tempfile
 import tomllib
 import zipfile
 from collections.abc import Callable, Mapping
@@ -18,30 +16,25 @@ from pathlib import Path
 from typing import Any, Final
 
 from bridge.errors import UsageError
-from bridge.image.sample import DELTA_HEADER_BYTES, encode_behaviour, encode_modem_delta
+from bridge.image.sample import encode_behaviour
 from bridge.lab.sample_bootloader import bootloader_file_name, make_bootloader_image
 from bridge.lab.sample_key import development_key_pem, development_public_key_pem, other_key_pem
-from bridge.lab.sample_modem import encode_modem_cbor, encode_modem_package, make_modem_image
+from bridge.lab.sample_modem_images import SampleModemImages, filler
 from bridge.lab.sample_signing import HEADER_BYTES, SLOT_BYTES, sign_image
-from bridge.virtual.modem_nvm import firmware_uuid
 
 DEFAULT_SIZE_BYTES: Final = 64 * 1024
-DEFAULT_DELTA_SIZE_BYTES: Final = 24 * 1024
 BOARD: Final = "nrf9151dk/nrf9151/ns"
 _PRIMARY_ADDRESS: Final = 0x20000
 _VECTORS: Final = 64
 _ZIP_TIME: Final = (2026, 1, 1, 0, 0, 0)
 
 
-class SampleImages:
+class SampleImages(SampleModemImages):
     """Builds images into a folder.
 
     Args:
         directory: Where the files go; made when it is missing.
     """
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
 
     @property
     def public_key_pem(self) -> bytes:
@@ -126,88 +119,6 @@ class SampleImages:
             archive.writestr(zipfile.ZipInfo("manifest.json", _ZIP_TIME), json.dumps(manifest, indent=4))
         return self._write(f"dfu_application-{version}.zip", packed.getvalue())
 
-    def modem_delta(
-        self,
-        base: str = "2.0.1",
-        target: str = "2.0.2",
-        *,
-        size_bytes: int = DEFAULT_DELTA_SIZE_BYTES,
-        family: str = "nrf91x1",
-        result: int = 0,
-        corrupt: bool = False,
-    ) -> Path:
-        """Build a look-alike of a modem delta; no real modem accepts it.
-
-        Args:
-            base: Modem firmware that it updates, such as ``2.0.1`` or ``2.0.1-FOTA-TEST``.
-            target: Modem firmware that it brings.
-            size_bytes: Size of the file.
-            family: Part of its name, ``nrf91x1`` or ``nrf9160``.
-            result: Result code that the virtual modem reports; 0 for success.
-            corrupt: Flip a payload bit, which the virtual modem finds and a host cannot.
-
-        Raises:
-            UsageError: Too small, or a version that does not fit.
-        """
-        try:
-            image = bytearray(
-                encode_modem_delta(
-                    base_uuid=firmware_uuid(f"{family}_{base}"),
-                    target_uuid=firmware_uuid(f"{family}_{target}"),
-                    base_version=base,
-                    target_version=target,
-                    payload=_filler(f"delta {family} {base} {target}", size_bytes - DELTA_HEADER_BYTES),
-                    result=result,
-                )
-            )
-        except ValueError as error:
-            raise UsageError(
-                f"no modem delta look-alike can be made: {error}", reason="bad-recipe"
-            ) from error
-        if corrupt:
-            image[-1] ^= 0x10
-        folder = "corrupt" if corrupt else f"result-{result}" if result else "."
-        return self._write(f"{folder}/mfw_{family}_update_from_{base}_to_{target}.bin", bytes(image))
-
-    def modem_full(
-        self,
-        version: str = "2.0.3",
-        *,
-        family: str = "nrf91x1",
-        corrupt: bool = False,
-        dead: bool = False,
-    ) -> Path:
-        """Build a look-alike of full modem firmware, as one CBOR file; no real modem accepts it.
-
-        Args:
-            version: Modem firmware that it is.
-            family: Part of its name, ``nrf91x1`` or ``nrf9160``.
-            corrupt: Flip a bit behind the wrapper, which a host can find.
-            dead: Damage the firmware before it is wrapped: no host finds it, and the modem does not start with it.
-        """
-        image = make_modem_image(version, family, dead=dead)
-        content = bytearray(encode_modem_cbor(image))
-        if corrupt:
-            content[-1] ^= 0x10
-        folder = "corrupt" if corrupt else "dead" if dead else "."
-        return self._write(f"{folder}/{image.name}.cbor", bytes(content))
-
-    def modem_package(
-        self, version: str = "2.0.3", *, family: str = "nrf91x1", wrong_digests: bool = False
-    ) -> Path:
-        """Build a look-alike of a modem release's zip: Intel HEX for programmers, digests, and the CBOR form.
-
-        Args:
-            version: Modem firmware that is in it.
-            family: Part of its name.
-            wrong_digests: Its digests are not those of its segments.
-        """
-        image = make_modem_image(version, family)
-        folder = "wrong-digests" if wrong_digests else "."
-        return self._write(
-            f"{folder}/{image.name}.zip", encode_modem_package(image, wrong_digests=wrong_digests)
-        )
-
     def mcuboot_bootloader(
         self, version: int = 2, slot: int = 1, *, key: bytes | None = None, b0_key: bytes | None = None
     ) -> Path:
@@ -253,15 +164,6 @@ class SampleImages:
                 f"{manifest} is no recipe for sample images: {error}", reason="bad-recipe"
             ) from error
 
-    def _write(self, name: str, content: bytes) -> Path:
-        path = self.directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(draft).replace(path)  # another process may build the same file at the same time
-        return path
-
 
 def _name(version: str, image: bytes) -> str:
     return f"app-{version}-{hashlib.sha256(image).hexdigest()[:8]}.bin".replace("+", "_")
@@ -272,14 +174,7 @@ def _payload(version: str, size_bytes: int, behaviour: Mapping[str, bool | int] 
     vectors = struct.pack(f"<{_VECTORS}I", 0x2003_0000, *[entry] * (_VECTORS - 1))
     try:
         block = b"" if behaviour is None else encode_behaviour(behaviour)
-        filler = _filler(f"application {version}", size_bytes - HEADER_BYTES - len(vectors) - len(block))
+        rest = filler(f"application {version}", size_bytes - HEADER_BYTES - len(vectors) - len(block))
     except ValueError as error:
         raise UsageError(f"no sample image can be made: {error}", reason="bad-recipe") from error
-    return vectors + block + filler
-
-
-def _filler(seed: str, size_bytes: int) -> bytes:
-    """Bytes that look random but depend on the seed alone."""
-    if size_bytes < 0:
-        raise ValueError("the size is too small")
-    return hashlib.shake_256(f"nRF91 Bridge sample: {seed}".encode()).digest(size_bytes)
+    return vectors + block + rest

@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from bridge.errors import UsageError
+from bridge.virtual.at_client_application import AtClientApplication
 from bridge.virtual.cable import DEFAULT_BAUD
+from bridge.virtual.fmfu_application import FmfuApplication
 from bridge.virtual.hardware import Hardware
 from bridge.virtual.running_image import RunningImage
+from bridge.virtual.serial_lte_modem import SerialLteModem
 from bridge.virtual.serial_modem import SerialModem
 from bridge.virtual.serial_modem_options import SerialModemOptions
 from bridge.virtual.smp_application import SmpApplication
@@ -48,6 +51,9 @@ _MAKERS: Final[dict[str, _Maker]] = {
     "serial-modem": lambda hardware, image, options: SerialModem(
         hardware, image, options.baud, options.serial_modem
     ),
+    "slm": lambda hardware, image, options: SerialLteModem(hardware, image, options.baud),
+    "at_client": lambda hardware, image, options: AtClientApplication(hardware, image, options.baud),
+    "fmfu": lambda hardware, image, options: FmfuApplication(hardware, image, options.baud),
     "smp": lambda hardware, image, options: SmpApplication(hardware, image, options.baud, options.smp),
 }
 FIRMWARE: Final = tuple(_MAKERS)

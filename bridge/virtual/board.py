@@ -49,7 +49,7 @@ class VirtualBoard:
 
     Args:
         model: ``nrf9151dk``.
-        firmware: Personality of the applications in flash: ``serial-modem``, or ``smp`` for Zephyr's SMP server.
+        firmware: Personality of the applications in flash: see :mod:`bridge.virtual.applications`.
         timing: Real pace, or as fast as it goes.
         factory_image: Signed image in the primary slot of a fresh board; without one its flash is blank.
         keys: Public keys (PEM) that MCUboot trusts; with none it checks digests only.

@@ -2,11 +2,11 @@
 
 ``virtual://NAME`` is a board that this process registered under that name.
 ``virtual://MODEL?option=value&...`` builds and starts a board on first use. Options: ``firmware``
-(serial-modem, smp), ``timing`` (simulated, real), ``baud`` (rate of the board after a reset), ``image`` (factory
-image file), ``key`` (PEM that MCUboot trusts; may be repeated), ``state`` (directory), ``battery`` (mV),
-``modem_time_scale`` (factor on the minutes of modem updates), ``rtscts`` (0: the board's UART has no flow
-control) and ``name``. The board runs until the process ends, also while no port is open; the same ``name``,
-or without one the same URL, finds it again.
+(serial-modem, slm, at_client, smp, fmfu), ``timing`` (simulated, real), ``baud`` (rate of the board after a reset),
+``image`` (factory image file), ``key`` (PEM that MCUboot trusts; may be repeated), ``state`` (directory), ``battery`` (mV),
+``modem_time_scale`` (factor on the time of modem updates), ``rtscts`` (0: the board's UART has no flow control),
+``modem_full`` (1: a Serial Modem build with full modem updates) and ``name``. The board runs until the process
+ends, also while no port is open; the same ``name``, or without one the same URL, finds it again.
 """
 
 import urllib.parse
@@ -18,9 +18,22 @@ from bridge.virtual import registry
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.clock import Timing
 from bridge.virtual.modem import ModemOptions
+from bridge.virtual.serial_modem_options import SerialModemOptions
 
 _OPTIONS: Final = frozenset(
-    ("firmware", "timing", "baud", "image", "key", "state", "battery", "modem_time_scale", "rtscts", "name")
+    (
+        "firmware",
+        "timing",
+        "baud",
+        "image",
+        "key",
+        "state",
+        "battery",
+        "modem_time_scale",
+        "rtscts",
+        "modem_full",
+        "name",
+    )
 )
 
 
@@ -61,6 +74,7 @@ def _build(url: str) -> VirtualBoard:
                 battery_mv=int(one.get("battery", ModemOptions.battery_mv)),
                 time_scale=float(one.get("modem_time_scale", "1")),
             ),
+            serial_modem=SerialModemOptions(modem_full=one.get("modem_full", "0") != "0"),
         )
     except ValueError as error:
         raise UsageError(

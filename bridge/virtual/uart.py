@@ -114,6 +114,11 @@ class Uart:
         """Whether the board lets a host with flow control send."""
         return self._on and not self._rx_disabled
 
+    @property
+    def holds_host(self) -> bool:
+        """Whether both ends use RTS/CTS, so that a board that does not read loses nothing."""
+        return self._flow_control and self._cable.host_end_now().flow_control
+
     def _receive_from(self, start_ns: int) -> None:
         pending = self._cable.pending()
         if not pending:
