@@ -127,30 +127,29 @@ class _ModemSmpProof:
         return False
 
     def confirm(self, report: BootReport, wanted: WantedImage, timeout_s: float) -> Iterator[str]:
-        """Say what was proven, and what was not."""
+        """Say what was proven, and what was not; raise ``VerificationError`` when it was nothing (reason ``unproven``)."""
         transfer = self._route.transfer
         result = transfer.read_back if transfer else None
         held = result is not None and result.proven
-        if held and result is not None:
+        if result is not None and held:
             yield f"read back: {result.matched} range(s) of the modem's flash hold what " + (
                 "the release says" if result.from_release else "was sent"
             )
             if result.shortest_bytes < _WHOLE_DIGEST_BYTES:
                 yield f"the server told only the first {result.shortest_bytes} bytes of each digest"
         else:
-            yield (
-                "not proven: the digests of the modem's flash are not those of the file, as with all encrypted firmware;"
-                " give the release's zip, whose digest.txt has them"
-            )
+            yield "the digests of the modem's flash are not those of the file, as with all encrypted firmware"
         if self._printed is None:
+            if not held:
+                raise VerificationError(
+                    "the modem took all of its new firmware, but nothing was seen that proves it",
+                    reason="unproven",
+                    hint="Write the release's zip: its digest.txt says what the modem's flash must hold.",
+                )
             yield "not proven: this server does not let the modem run, so its version was not read"
         self.success = _success(held=held, printed=self._printed)
 
 
 def _success(*, held: bool, printed: str | None) -> str:
-    flash = (
-        "the modem's flash holds the new firmware"
-        if held
-        else "the modem took all of its new firmware, and nothing was read back that proves it"
-    )
+    flash = "the modem's flash holds the new firmware" if held else "the modem took its new firmware"
     return f"{flash}; it starts as {printed}" if printed else f"{flash}; whether it starts was not seen"
