@@ -110,7 +110,7 @@ class ModemSmpTarget:
         self._modem_is_broken = False
 
     def abort(self) -> None:
-        """Restart the board if the modem's firmware was not touched yet; once it was, only a whole update helps.
+        """Have the board restart if the modem's firmware was not touched yet; once it was, only a whole update helps.
 
         Raises:
             BoardRefusedError: The modem has no working firmware now (reason ``modem-incomplete``).
@@ -122,7 +122,7 @@ class ModemSmpTarget:
                 hint="Run the update again.",
             )
         if self._used:
-            self._board.reset()
+            self._board.send_reset()  # nobody need wait for it: what is in its memory so far does no harm
             self._used = False
 
     # --- segments -------------------------------------------------------------------------------------------

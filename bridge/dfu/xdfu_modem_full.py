@@ -56,9 +56,9 @@ class XdfuModemFullTarget(XdfuTarget):
         board: Board,
         *,
         on_notice: Callable[[str], None] | None = None,
-        timing: XdfuTiming = MODEM_TIMING,
+        timing: XdfuTiming | None = None,
     ) -> None:
-        super().__init__(board, on_notice=on_notice, timing=timing)
+        super().__init__(board, on_notice=on_notice, timing=timing or MODEM_TIMING)
         self._info: ModemFullInfo | None = None
         self._in_bootloader_mode = False
         self._modem_is_broken = False
