@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bridge.cli.image_store import open_store
 from bridge.cli.options import (
     BaudOption,
     ConfirmOption,
     DowngradeOption,
     FlowControlOption,
+    ImageStoreOption,
     JsonOption,
     KeyOption,
     LineBytesOption,
     MemberOption,
     PortOption,
+    ProbeAddressOption,
+    ProbeBoardOption,
     RecoveryOption,
     SameVersionOption,
     SerialNumberOption,
@@ -41,7 +45,7 @@ def flash(
     file: Annotated[
         Path,
         typer.Argument(
-            help="Signed application image, modem delta, full modem firmware (CBOR), or a package with one of them:"
+            help="Signed application image, application delta, modem delta, full modem firmware (CBOR), or a package:"
             " dfu_application.zip, dfu_mcuboot.zip, a modem release's zip."
         ),
     ],
@@ -61,6 +65,9 @@ def flash(
     upload_image: UploadImageOption = None,
     confirm: ConfirmOption = True,
     member: MemberOption = None,
+    address: ProbeAddressOption = None,
+    board: ProbeBoardOption = None,
+    store: ImageStoreOption = None,
     check_only: Annotated[
         bool, typer.Option("--dry-run", help="All checks, board included, but no write.")
     ] = False,
@@ -76,6 +83,7 @@ def flash(
         transfer_baud=transfer_baud or None,
         check_only=check_only,
         member=member,
+        image_store=open_store(store),
     )
     source = open_image(file)
     route = make_route(
@@ -89,6 +97,8 @@ def flash(
         recovery=recovery,
         upload_image=upload_image,
         confirms=confirm,
+        probe_address=hex_address(address),
+        probe_board=board,
     )
     update = Update(source, route, options=options)
     with UpdateView(json=json) as view, closing(iter(update)) as events:
@@ -122,10 +132,25 @@ def make_route(
         RouteOptions(
             lambda: choose_port(port, serial_number),
             Transport(transport),
+            probe_serial_number=serial_number,
             notes_file=user_state_path("nrf91-bridge") / "uploads.json",
             **options,
         )
     )
+
+
+def hex_address(text: str | None) -> int | None:
+    """Read an address in hexadecimal.
+
+    Raises:
+        UsageError: It is none.
+    """
+    from bridge.errors import UsageError  # noqa: PLC0415
+
+    try:
+        return None if text is None else int(text, 16)
+    except ValueError:
+        raise UsageError(f"{text!r} is no address in hex", reason="bad-address") from None
 
 
 def make_policy(

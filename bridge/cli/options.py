@@ -44,7 +44,7 @@ TimeoutOption = Annotated[
     ),
 ]
 TransportOption = Annotated[
-    Literal["auto", "xdfu", "smp", "modem-smp"],
+    Literal["auto", "xdfu", "smp", "modem-smp", "probe"],
     typer.Option(
         "--transport",
         envvar="NRF91_BRIDGE_TRANSPORT",
@@ -73,6 +73,18 @@ UploadImageOption = Annotated[
         "--upload-image",
         min=0,
         help="Over SMP: image number to upload to; with MCUboot's direct upload 1 is the primary slot, 2 the secondary.",
+    ),
+]
+ProbeAddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address", help="Through a probe: start of the primary slot for an application image, in hex."
+    ),
+]
+ProbeBoardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--board", help="Through a probe: take the primary slot of this board's standard build instead."
     ),
 ]
 ConfirmOption = Annotated[
@@ -105,5 +117,14 @@ SlotSizeOption = Annotated[
 MemberOption = Annotated[
     str | None,
     typer.Option("--member", help="Name of the image to take out of a package that holds several."),
+]
+ImageStoreOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        envvar="NRF91_BRIDGE_IMAGE_STORE",
+        file_okay=False,
+        help="Where known images are kept, which application deltas start from; default: this user's data.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, for machines.")]

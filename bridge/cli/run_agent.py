@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.flash import make_policy, make_route
+from bridge.cli.flash import hex_address, make_policy, make_route
+from bridge.cli.image_store import open_store
 from bridge.cli.options import (
     BaudOption,
     ConfirmOption,
     DowngradeOption,
     FlowControlOption,
+    ImageStoreOption,
     JsonOption,
     LineBytesOption,
     PortOption,
+    ProbeAddressOption,
+    ProbeBoardOption,
     RecoveryOption,
     SameVersionOption,
     SerialNumberOption,
@@ -140,6 +144,9 @@ def run_agent(
     recovery: RecoveryOption = False,
     upload_image: UploadImageOption = None,
     confirm: ConfirmOption = True,
+    address: ProbeAddressOption = None,
+    board: ProbeBoardOption = None,
+    store: ImageStoreOption = None,
     config: Annotated[
         Path | None, typer.Option(callback=_load_config, is_eager=True, help="TOML file with these options.")
     ] = None,
@@ -168,7 +175,9 @@ def run_agent(
     )
     policy = make_policy(image_key, allow_same_version, allow_downgrade, slot_size)
     options = UpdateOptions(
-        policy=replace(policy, strict_version=strict), transfer_baud=transfer_baud or None
+        policy=replace(policy, strict_version=strict),
+        transfer_baud=transfer_baud or None,
+        image_store=open_store(store),
     )
     downloads = DownloadSettings(
         cache_dir or default_cache_dir(),
@@ -187,6 +196,8 @@ def run_agent(
         recovery=recovery,
         upload_image=upload_image,
         confirms=confirm,
+        probe_address=hex_address(address),
+        probe_board=board,
     )
     with (
         JobView(json=json) as view,

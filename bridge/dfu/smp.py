@@ -56,6 +56,11 @@ class SmpTarget:
             self._in_place = self._recovery and not self._reaches_secondary()
         return self._in_place
 
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of the image that were sent, repeated ones included."""
+        return self._upload.window.sent_bytes if self._upload is not None else 0
+
     def begin(self, image: TransferImage) -> int:
         """See what is there, and find out where an interrupted upload of the same image goes on."""
         if image.kind is not ImageKind.APPLICATION:
@@ -105,7 +110,17 @@ class SmpTarget:
                 hint="Upload it again.",
             )
         if not candidates[0].pending:
+            self._mark(digest)
+
+    def _mark(self, digest: str) -> None:
+        try:
             self._client.test(digest)
+        except BoardRefusedError as error:
+            raise BoardRefusedError(
+                f"the board has the image, but does not mark it for the next reset: {error.message}",
+                reason="schedule-refused",
+                hint="Was its application built for a bootloader that swaps? With a single slot only recovery can write it.",
+            ) from error
 
     def abort(self) -> None:
         """Erase what was written. A board keeps an image that waits for a reset, and says so.

@@ -15,7 +15,8 @@ from bridge.fota.events import (
 )
 from bridge.fota.policy import Expectations, Policy
 from bridge.fota.route import Route, RouteOpener
-from bridge.fota.update import Update, UpdateOptions
+from bridge.fota.update import Update
+from bridge.fota.update_options import UpdateOptions
 
 __all__ = [
     "BoardIdentified",

@@ -11,11 +11,13 @@ from typing import Final, Protocol, TypeVar
 from bridge.cloud import JobDocument, JobExecution, JobGoneError, JobStatus, parse_document
 from bridge.errors import BridgeError, CloudError, InterruptedUpdateError
 from bridge.fota.events import Finished, Outcome, Stage, StageStarted, UpdateCanceledError, UpdateEvent
+from bridge.fota.outcome import outcome_of
 from bridge.fota.policy import Expectations
 from bridge.fota.reporter import JobReporter, JobUpdater
 from bridge.fota.route import RouteOpener
 from bridge.fota.status_details import StatusDetails
-from bridge.fota.update import Update, UpdateOptions, outcome_of
+from bridge.fota.update import Update
+from bridge.fota.update_options import UpdateOptions
 from bridge.image import ImageSource
 
 _log = logging.getLogger(__name__)

@@ -28,6 +28,7 @@ class Transport(StrEnum):
     XDFU = "xdfu"
     SMP = "smp"
     MODEM_SMP = "modem-smp"
+    PROBE = "probe"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class RouteOptions:
         recovery: Restart an application with an SMP server into MCUboot's recovery first.
         upload_image: Number to upload to in SMP's requests, instead of the one that is found out.
         confirms: Whether the bridge confirms an image that runs on trial; else the application must.
+        probe_serial_number: Number of the debug probe; None for the only one.
+        probe_address: Start of the primary slot, for application images through a probe.
+        probe_board: Board whose standard primary slot a probe writes to instead.
         notes_file: Where uploads to MCUboot's recovery are noted; None forgets them with the process.
     """
 
@@ -56,10 +60,14 @@ class RouteOptions:
     recovery: bool = False
     upload_image: int | None = None
     confirms: bool = True
+    probe_serial_number: str | None = None
+    probe_address: int | None = None
+    probe_board: str | None = None
     notes_file: Path | None = field(default=None)
 
 
 _ORDERED: Final = "it was ordered"
+_MODEM_KINDS: Final = frozenset({ImageKind.MODEM_FULL, ImageKind.MODEM_PACKAGE})
 
 
 def route_opener(options: RouteOptions) -> RouteOpener:
@@ -69,6 +77,7 @@ def route_opener(options: RouteOptions) -> RouteOpener:
         Transport.XDFU: lambda _: _at(_open_at(options), _ORDERED),
         Transport.SMP: lambda _: _smp(options, _open_smp(options), _ORDERED),
         Transport.MODEM_SMP: lambda _: _modem_smp(_open_smp(options), _ORDERED),
+        Transport.PROBE: lambda head: _probe(options, head),
     }
     return openers[options.transport]
 
@@ -83,10 +92,18 @@ def _auto(options: RouteOptions, head: ImageHead) -> AbstractContextManager[Rout
     )
     if isinstance(found, Board):
         return _at(found, "the port answers AT")
-    if head.kind is ImageKind.MODEM_FULL and _updates_modem(found):
+    if head.kind in _MODEM_KINDS and _updates_modem(found):
         return _modem_smp(found, "an SMP server that updates the modem answers on the port")
     who = "MCUboot's serial recovery" if found.in_recovery else "an application's SMP server"
     return _smp(options, found, f"{who} answers on the port")
+
+
+def _probe(options: RouteOptions, head: ImageHead) -> AbstractContextManager[Route]:
+    from bridge.fota.probe_route import over_probe  # noqa: PLC0415 - nobody else pays for pynrfjprog
+
+    return over_probe(
+        head, options.probe_serial_number, _ORDERED, address=options.probe_address, board=options.probe_board
+    )
 
 
 @contextmanager

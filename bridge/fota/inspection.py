@@ -3,12 +3,12 @@
 An image in a package is another matter: the whole package is read first, and judged before it is unpacked.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from bridge.errors import ImageRefusedError
 from bridge.image import BytesSource, FirmwareImage, ImageHead, ImageInspector, ImageKind, ImageSource
-from bridge.image.archive import MAX_ARCHIVE_BYTES
-from bridge.image.package_source import PackedImage, choose, for_slot, unpack
+from bridge.image.package_source import PACKAGE_KINDS, PackedImage, choose, for_slot, unpack
 
 _READ_BYTES: Final = 16 * 1024
 
@@ -29,7 +29,6 @@ class InspectedSource:
         self._image_index = image_index
         self._inspector = ImageInspector(source.name)
         self._inspected_bytes = 0
-        self._candidates: tuple[PackedImage, ...] = ()
         self._packed: PackedImage | None = None
 
     @property
@@ -67,25 +66,40 @@ class InspectedSource:
         """Read as far as it takes to know what this is; a package to its end.
 
         Raises:
-            ImageRefusedError: It is no image, it ends too early, or the package does not hold the one image to take.
+            ImageRefusedError: It is no image, it ends too early, or the package is broken.
         """
-        while self._inspector.head is None:
-            if not self.read(self._inspected_bytes, _READ_BYTES):
-                self._inspector.finish()  # names what is wrong with it
-                raise ImageRefusedError("the file ends before it shows what it is", reason="truncated")
-        if self._inspector.head.kind is ImageKind.DFU_PACKAGE:
-            return self._unpack()
-        return self._inspector.head
+        while (head := self._inspector.head) is None and self.read(self._inspected_bytes, _READ_BYTES):
+            pass
+        if head is None:
+            self._inspector.finish()  # the end decides about very short files, and names what is wrong with one
+            head = self._inspector.head
+        if head is None:
+            raise ImageRefusedError("the file ends before it shows what it is", reason="truncated")
+        if head.kind is not ImageKind.DFU_PACKAGE:
+            return head
+        # Any zip archive: only its end tells what is in it.
+        self._source.wait_complete()
+        package = self.finish_inspection()
+        return replace(head, kind=package.kind, version=package.version)
 
-    def fit_board(self, bootloader_slot: int | None) -> ImageHead:
-        """Settle on the image for this board, where a package holds one for each slot of MCUboot.
+    def fit_board(self, kinds: frozenset[ImageKind], bootloader_slot: int | None) -> ImageHead:
+        """Settle on what goes to the board: the file, or the image in a package.
 
         Args:
-            bootloader_slot: The one that MCUboot runs from.
+            kinds: What the route can write; a package among them stays whole, unless a member was asked for.
+            bootloader_slot: The slot that MCUboot runs from, for packages that hold an image for each.
+
+        Raises:
+            ImageRefusedError: The package does not hold the one image to take.
         """
-        if len(self._candidates) > 1:
-            return self._take(for_slot(self._candidates, bootloader_slot))
-        return self.read_head() if self._packed is None else self._packed.head
+        head = self.read_head()
+        if head.kind not in PACKAGE_KINDS or (head.kind in kinds and self._member is None):
+            return head
+        archive = self._origin.read(0, self._origin.wait_size())
+        candidates = choose(unpack(archive, self._origin.name), self._member, self._image_index)
+        self._packed = packed = for_slot(candidates, bootloader_slot)
+        self._source = BytesSource(packed.data, packed.image.name)
+        return packed.head
 
     def finish_inspection(self) -> FirmwareImage:
         """Inspect what is left and judge the whole.
@@ -98,19 +112,3 @@ class InspectedSource:
         while self.read(self._inspected_bytes, _READ_BYTES):
             pass
         return self._inspector.finish()
-
-    def _unpack(self) -> ImageHead:
-        self._origin.wait_complete()
-        size_bytes = self._origin.wait_size()
-        if size_bytes > MAX_ARCHIVE_BYTES:
-            raise ImageRefusedError(
-                f"zip archive has {size_bytes} bytes, more than {MAX_ARCHIVE_BYTES}", reason="too-large"
-            )
-        archive = self._origin.read(0, size_bytes)
-        self._candidates = choose(unpack(archive, self._origin.name), self._member, self._image_index)
-        return self._take(self._candidates[0])
-
-    def _take(self, packed: PackedImage) -> ImageHead:
-        self._packed = packed
-        self._source = BytesSource(packed.data, packed.image.name)
-        return packed.head

@@ -13,13 +13,18 @@ from bridge.fota.versions import modem_release, same_version, version_triple
 from bridge.image import FirmwareImage, ImageHead, ImageKind, verify_signature
 from bridge.image.names import parse_modem_release
 
-APPLICATION_KINDS: Final = frozenset({ImageKind.APPLICATION, ImageKind.MCUBOOT_BOOTLOADER})
-MODEM_KINDS: Final = frozenset({ImageKind.MODEM_DELTA, ImageKind.MODEM_FULL})
+APPLICATION_KINDS: Final = frozenset(
+    {ImageKind.APPLICATION, ImageKind.MCUBOOT_BOOTLOADER, ImageKind.INTEL_HEX, ImageKind.DFU_PACKAGE}
+)
+MODEM_KINDS: Final = frozenset({ImageKind.MODEM_DELTA, ImageKind.MODEM_FULL, ImageKind.MODEM_PACKAGE})
+_WHOLE_MODEM_KINDS: Final = frozenset({ImageKind.MODEM_FULL, ImageKind.MODEM_PACKAGE})
 _OPERATION_KINDS: Final = {"app_fw_update": APPLICATION_KINDS, "modem_fw_update": MODEM_KINDS}
+_SIGNED_KINDS: Final = frozenset({ImageKind.APPLICATION, ImageKind.INTEL_HEX, ImageKind.MCUBOOT_BOOTLOADER})
 _CHIP: Final = re.compile(r"nrf(9\d{3})", re.IGNORECASE)
 _CHIPS_OF_FAMILY: Final = {"nrf9160": ("9160",), "nrf91x1": ("9131", "9151", "9161")}
 """Modem firmware comes for these."""
 _CHIP_OF_PRODUCT: Final = {"thingy91": "9160", "thingy91x": "9151"}
+_ROUTES_WITH_SEVERAL_IMAGES: Final = frozenset({"smp"})
 FLASH_SIZE_BYTES: Final = 1024 * 1024
 """Flash of every nRF91; no application image can be larger, whatever the slot layout is."""
 
@@ -73,7 +78,7 @@ def check_head(
     _check_board(identity, expected)
     if head.kind is ImageKind.MODEM_DELTA:
         _check_delta(head, identity)
-    elif head.kind is ImageKind.MODEM_FULL:
+    elif head.kind in _WHOLE_MODEM_KINDS:
         _check_full_modem(head, identity, policy)
     elif head.kind is ImageKind.APPLICATION:
         _check_application(head, size_bytes, identity, policy)
@@ -82,12 +87,18 @@ def check_head(
     return [*_unchecked(head, identity), *_check_ordered_version(head, expected, policy)]
 
 
-def check_route(head: ImageHead, route: str, kinds: frozenset[ImageKind]) -> None:
+def check_route(head: ImageHead, route: str, kinds: frozenset[ImageKind], image_index: int = 0) -> None:
     """Refuse what a route cannot write.
 
     Raises:
-        ImageRefusedError: It cannot (reason ``wrong-route``).
+        ImageRefusedError: It cannot (reason ``wrong-route``, ``wrong-image-index``).
     """
+    if image_index and route not in _ROUTES_WITH_SEVERAL_IMAGES:
+        raise ImageRefusedError(
+            f"the image is for MCUboot image {image_index}, and the route {route} only reaches image 0",
+            reason="wrong-image-index",
+            hint="Boards with several images take them over SMP.",
+        )
     if head.kind not in kinds:
         raise ImageRefusedError(
             f"the route {route} cannot write a file of kind {head.kind}, only {', '.join(sorted(kinds))}",
@@ -102,16 +113,16 @@ def check_image(image: FirmwareImage, policy: Policy) -> None:
     Raises:
         ImageRefusedError: The signature is not by the required key.
     """
-    if policy.public_key_pem is not None and image.kind in APPLICATION_KINDS:
+    if policy.public_key_pem is not None and image.kind in _SIGNED_KINDS:
         verify_signature(image, policy.public_key_pem)
 
 
 def _check_kind(head: ImageHead, expected: Expectations) -> None:
-    allowed = _OPERATION_KINDS.get(expected.operation or "", APPLICATION_KINDS | MODEM_KINDS)
-    if head.kind not in allowed:
+    allowed = _OPERATION_KINDS.get(expected.operation or "")
+    if allowed is not None and head.kind not in allowed:
         wanted = " or ".join(sorted(allowed))
         raise ImageRefusedError(
-            f"the file is of kind {head.kind}, but {expected.operation or 'this route'} takes {wanted}",
+            f"the file is of kind {head.kind}, but {expected.operation} takes {wanted}",
             reason="wrong-kind",
             hint="Check which file the job names.",
         )
@@ -202,7 +213,7 @@ def _check_bootloader(head: ImageHead, identity: BoardIdentity) -> None:
 
 def _unchecked(head: ImageHead, identity: BoardIdentity) -> list[str]:
     """What could not be held against the board."""
-    if head.kind is not ImageKind.MODEM_FULL or identity.model or identity.hardware_version:
+    if head.kind not in _WHOLE_MODEM_KINDS or identity.model or identity.hardware_version:
         return []
     return ["the board does not tell its chip; make sure that this modem firmware is made for it"]
 

@@ -10,7 +10,7 @@ from bridge.fetch import Download, DownloadOptions
 from bridge.fota.agent import Agent, SourceMaker
 from bridge.fota.events import UpdateEvent
 from bridge.fota.route import RouteOpener
-from bridge.fota.update import UpdateOptions
+from bridge.fota.update_options import UpdateOptions
 from bridge.image import ImageSource
 
 

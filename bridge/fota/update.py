@@ -1,8 +1,7 @@
 """One image onto one board: the update line from the first byte to the confirmed image, usable without any cloud."""
 
 import logging
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator
 
 from bridge.board import BoardIdentity, BootReport
 from bridge.dfu import DfuTarget, TransferImage
@@ -10,10 +9,11 @@ from bridge.dfu.transfer import transfer
 from bridge.errors import (
     BoardRefusedError,
     BridgeError,
-    ImageRefusedError,
     InterruptedUpdateError,
+    LinkError,
     VerificationError,
 )
+from bridge.fota.base_choice import open_rebuilt, remember_image
 from bridge.fota.events import (
     BoardIdentified,
     Finished,
@@ -27,42 +27,14 @@ from bridge.fota.events import (
     UpdateEvent,
 )
 from bridge.fota.inspection import InspectedSource
-from bridge.fota.policy import Expectations, Policy, check_head, check_image, check_route
+from bridge.fota.outcome import outcome_of
+from bridge.fota.policy import check_head, check_image, check_route
 from bridge.fota.proof import STILL_SCHEDULED, Proof, WantedImage
 from bridge.fota.route import Route, RouteOpener
-from bridge.image import FirmwareImage, ImageHead, ImageSource
+from bridge.fota.update_options import CommitGate, UpdateOptions
+from bridge.image import FirmwareImage, ImageHead, ImageKind, ImageSource
 
 _log = logging.getLogger(__name__)
-
-CommitGate = Callable[[Stage], None]
-"""Called right before an effect that cannot be taken back (``SCHEDULE``, ``REBOOT``); raises to stop the update."""
-
-
-@dataclass(frozen=True)
-class UpdateOptions:
-    """How an update is done.
-
-    Attributes:
-        expected: What the order says about the image.
-        policy: What this host allows.
-        transfer_baud: Line speed for the transfer, or None to stay at the board's.
-        confirm_timeout_s: How long a running new image may take to say that it confirmed itself, before the
-            bridge resets the board once more to see whether it stays.
-        interrupted_from: Version that the board ran when an earlier run of this update was cut off after it may
-            have scheduled the image. If the board runs the image now, it is verified instead of written again.
-        check_only: Stop after the checks; nothing is written.
-        image_index: MCUboot image that an application image replaces, on boards with several.
-        member: Name of the image to take out of a package, where it holds several.
-    """
-
-    expected: Expectations = field(default_factory=Expectations)
-    policy: Policy = field(default_factory=Policy)
-    transfer_baud: int | None = 1_000_000
-    confirm_timeout_s: float = 5.0
-    interrupted_from: str | None = None
-    check_only: bool = False
-    image_index: int = 0
-    member: str | None = None
 
 
 class Update:
@@ -135,9 +107,9 @@ class Update:
         yield self._enter(Stage.CHECK)
         with self._open_route(head) as route:
             before = route.identify()
-            self._head = head = self._source.fit_board(before.bootloader_slot)
+            self._head = head = self._source.fit_board(route.kinds, before.bootloader_slot)
             size_bytes = self._source.wait_size()
-            proof = route.proof(head.kind, before)
+            proof = route.proof(_written_kind(head), before)
             self._from_version = self._running_version = proof.version_of(before)
             yield _identified(self._stage, route, before)
             if self._was_applied(proof, before, head):
@@ -146,6 +118,8 @@ class Update:
             if self._is_waiting(proof, before, head):
                 yield from self._apply_interrupted(route, proof, head)
                 return
+            if head.kind is ImageKind.APP_DELTA:
+                head, size_bytes = self._rebuild(head, before)
             yield from self._check(head, size_bytes, route, before)
             if self._options.check_only:
                 return
@@ -153,12 +127,19 @@ class Update:
             image = yield from self._write(route, target, head, size_bytes)
             wanted = WantedImage(image.version, image.mcuboot.digest if image.mcuboot else None)
             yield from self._prove(route, target, proof, wanted)
+            remember_image(self._source, image, self._options.image_store)
         yield self._enter(Stage.DONE)
+
+    def _rebuild(self, delta: ImageHead, before: BoardIdentity) -> tuple[ImageHead, int]:
+        """Go on with the signed image that an application delta leads to, as if that had been the file."""
+        self._source = InspectedSource(open_rebuilt(self._source, delta, before, self._options.image_store))
+        self._head = self._source.read_head()
+        return self._head, self._source.wait_size()
 
     def _check(
         self, head: ImageHead, size_bytes: int, route: Route, before: BoardIdentity
     ) -> Iterator[UpdateEvent]:
-        check_route(head, route.name, route.kinds)
+        check_route(head, route.name, route.kinds, self._options.image_index)
         remarks = check_head(head, size_bytes, before, self._options.expected, self._options.policy)
         yield from (Notice(self._stage, remark) for remark in remarks)
         yield ImageAccepted(self._stage, head.kind, head.name, size_bytes, self._from_version, head.version)
@@ -178,22 +159,22 @@ class Update:
                     yield from self._pass_point_of_no_return(head)
                 yield from self._transfer(target, image)
                 found = self._judge()
-                self._pass_gate(target, Stage.SCHEDULE)
+                self._gate_unless_in_place(target, Stage.SCHEDULE)
                 yield self._enter(Stage.SCHEDULE)
                 target.schedule(found.mcuboot.digest if found.mcuboot else None)
-                self._pass_gate(target, Stage.REBOOT)
+                self._gate_unless_in_place(target, Stage.REBOOT)
                 committed = True
             except BridgeError as error:
                 failure = error
                 raise
             finally:
                 left_behind = None if committed else _invalidate(target)
-                if left_behind is not None and target.in_place and failure is not None:
-                    failure.hint = f"{left_behind.message}. {left_behind.hint or ''}".rstrip()
+                if failure is not None and target.in_place:
+                    failure.hint = _hint_in_place(failure, left_behind)
         return found
 
-    def _pass_gate(self, target: DfuTarget, stage: Stage) -> None:
-        """Ask once more whether the update is wanted; behind the point of no return only its end helps the board."""
+    def _gate_unless_in_place(self, target: DfuTarget, stage: Stage) -> None:
+        """Who has passed the point of no return goes on to the end, wanted or not."""
         if not target.in_place:
             self._gate(stage)
 
@@ -288,6 +269,11 @@ class Update:
         return Finished(self._stage, Outcome.SUCCEEDED, None, self._success, *versions)
 
 
+def _written_kind(head: ImageHead) -> ImageKind:
+    """What is written in the end: of an application delta, the application."""
+    return ImageKind.APPLICATION if head.kind is ImageKind.APP_DELTA else head.kind
+
+
 def _identified(stage: Stage, route: Route, identity: BoardIdentity) -> BoardIdentified:
     return BoardIdentified(
         stage,
@@ -310,14 +296,10 @@ def _invalidate(target: DfuTarget) -> BridgeError | None:
     return None
 
 
-def outcome_of(error: BridgeError) -> Outcome:
-    """REJECTED when trying again cannot help, CANCELED when nobody wants it any more, FAILED otherwise."""
-    match error:
-        case UpdateCanceledError():
-            return Outcome.CANCELED
-        case InterruptedUpdateError():
-            return Outcome.INTERRUPTED
-        case ImageRefusedError() | BoardRefusedError(reason="too-large"):
-            return Outcome.REJECTED
-        case _:
-            return Outcome.FAILED
+def _hint_in_place(failure: BridgeError, left_behind: BridgeError | None) -> str | None:
+    """What to do when writing in place failed: the target says what is left, where it knows."""
+    if isinstance(left_behind, BoardRefusedError):
+        return f"{left_behind.message}. {left_behind.hint or ''}".rstrip()
+    if isinstance(failure, LinkError):
+        return f"What ran is partly overwritten; run this again to finish it. {failure.hint or ''}".rstrip()
+    return failure.hint

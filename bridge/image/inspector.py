@@ -1,6 +1,6 @@
 """One pass over a file: what it is as soon as its first bytes show it, and whether it is whole when it ends.
 
-MCUboot images, deltas and full modem images stream through in constant memory; Intel HEX files and zip
+MCUboot images, deltas of both kinds and full modem images stream through in constant memory; Intel HEX files and zip
 archives are kept until the end, up to a limit.
 """
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from bridge.errors import ImageRefusedError
+from bridge.image.app_delta_reader import AppDeltaFile
 from bridge.image.archive import MAX_ARCHIVE_BYTES, read_archive
 from bridge.image.detect import HEAD_BYTES, Container, detect
 from bridge.image.intelhex_file import MAX_TEXT_BYTES, parse_intel_hex
@@ -137,6 +138,8 @@ def _open_reader(head: bytes, name: str) -> _Reader:
             return _ModemDeltaFile(name)
         case Container.MODEM_FULL:
             return _ModemFullFile(name)
+        case Container.APP_DELTA:
+            return AppDeltaFile(name)
         case Container.INTEL_HEX:
             return _IntelHexFile(name)
         case Container.ZIP:

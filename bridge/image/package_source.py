@@ -16,6 +16,7 @@ from bridge.image.names import parse_modem_release
 from bridge.image.package import MANIFEST, member_image, parse_dfu_package
 from bridge.image.package_info import ModemPackageInfo, ModemRole
 
+PACKAGE_KINDS: Final = frozenset({ImageKind.DFU_PACKAGE, ImageKind.MODEM_PACKAGE})
 _PREFERENCE: Final = (
     ImageKind.APPLICATION,
     ImageKind.MCUBOOT_BOOTLOADER,
@@ -51,7 +52,7 @@ class PackedImage:
             image.base_version,
             image.mcuboot.header if image.mcuboot else None,
             image.modem_full,
-            image.bootloader,
+            bootloader=image.bootloader,
         )
 
 
@@ -109,6 +110,25 @@ def choose(
         if found:
             return (_only(found, packed, f"images of kind {kind}"),)
     return (_only([], packed, f"images for MCUboot's image {image_index}"),)
+
+
+def application_image(package: bytes, name: str = "") -> tuple[FirmwareImage, bytes]:
+    """Take the one application image out of a DFU package.
+
+    Args:
+        package: The whole zip archive.
+        name: Its file name.
+
+    Returns:
+        The image and its bytes.
+
+    Raises:
+        ImageRefusedError: No DFU package, or none or several application images for MCUboot image 0 in it.
+    """
+    packed = unpack(package, name)
+    found = [each for each in packed if each.image.kind is ImageKind.APPLICATION and each.image_index == 0]
+    only = _only(found, packed, "application images for MCUboot's image 0")
+    return only.image, only.data
 
 
 def for_slot(candidates: Sequence[PackedImage], active_slot: int | None) -> PackedImage:

@@ -26,6 +26,7 @@ DEFAULT_SIZE_BYTES: Final = 64 * 1024
 BOARD: Final = "nrf9151dk/nrf9151/ns"
 _PRIMARY_ADDRESS: Final = 0x20000
 _VECTORS: Final = 64
+_CHANGE_BYTES: Final = 256
 _ZIP_TIME: Final = (2026, 1, 1, 0, 0, 0)
 
 
@@ -47,8 +48,10 @@ class SampleImages(SampleModemImages):
         *,
         size_bytes: int = DEFAULT_SIZE_BYTES,
         behaviour: Mapping[str, bool | int] | None = None,
+        like: str | None = None,
         key: bytes | None = None,
         name: str | None = None,
+        primary_address: int = _PRIMARY_ADDRESS,
         **signing: Any,
     ) -> Path:
         """Build a signed application image.
@@ -57,15 +60,19 @@ class SampleImages(SampleModemImages):
             version: ``major.minor.revision`` or ``major.minor.revision+build``.
             size_bytes: Size of header and payload; the TLVs add about 150 bytes.
             behaviour: What the virtual board does with it beyond its personality; None leaves the block out.
+            like: Version whose filler it shares but for a changed and an inserted part, as two builds of one program do;
+                None for filler of its own.
             key: Private key in PEM form; the development key if None.
             name: File name; made up from the version and a digest of the rest if None.
+            primary_address: Where the primary slot starts; MCUboot takes an image with a reset vector in its own slots for an
+                update of itself.
             signing: More for :func:`bridge.lab.sample_signing.sign_image`.
 
         Raises:
             UsageError: imgtool is missing, or the image is too small or too large.
         """
         image = sign_image(
-            _payload(version, size_bytes, behaviour),
+            _payload(version, size_bytes, behaviour, like, primary_address),
             version=version,
             key_pem=key or development_key_pem(),
             **signing,
@@ -169,12 +176,26 @@ def _name(version: str, image: bytes) -> str:
     return f"app-{version}-{hashlib.sha256(image).hexdigest()[:8]}.bin".replace("+", "_")
 
 
-def _payload(version: str, size_bytes: int, behaviour: Mapping[str, bool | int] | None) -> bytes:
-    entry = _PRIMARY_ADDRESS + HEADER_BYTES + 4 * _VECTORS + 1
+def _payload(
+    version: str,
+    size_bytes: int,
+    behaviour: Mapping[str, bool | int] | None,
+    like: str | None,
+    primary_address: int,
+) -> bytes:
+    entry = primary_address + HEADER_BYTES + 4 * _VECTORS + 1
     vectors = struct.pack(f"<{_VECTORS}I", 0x2003_0000, *[entry] * (_VECTORS - 1))
     try:
         block = b"" if behaviour is None else encode_behaviour(behaviour)
-        rest = filler(f"application {version}", size_bytes - HEADER_BYTES - len(vectors) - len(block))
+        rest = filler(f"application {like or version}", size_bytes - HEADER_BYTES - len(vectors) - len(block))
     except ValueError as error:
         raise UsageError(f"no sample image can be made: {error}", reason="bad-recipe") from error
-    return vectors + block + rest
+    return vectors + block + (rest if like is None else _edited(rest, version))
+
+
+def _edited(rest: bytes, version: str) -> bytes:
+    """The filler as another build would have it: something replaced, and something inserted that moves the rest."""
+    change = filler(f"change in {version}", _CHANGE_BYTES)
+    third = len(rest) // 3
+    edited = rest[:third] + change + rest[third + _CHANGE_BYTES : 2 * third] + change + rest[2 * third :]
+    return edited[: len(rest)]

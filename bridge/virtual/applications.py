@@ -47,6 +47,14 @@ class ApplicationOptions:
 
 _Maker = Callable[[Hardware, RunningImage, ApplicationOptions], Application]
 
+RECOVERY_FIRMWARE: Final = "mcuboot"
+"""The personality of a board whose button is held down; once it is let go, the application runs as ``smp`` does."""
+
+
+def _smp_application(hardware: Hardware, image: RunningImage, options: ApplicationOptions) -> Application:
+    return SmpApplication(hardware, image, options.baud, options.smp)
+
+
 _MAKERS: Final[dict[str, _Maker]] = {
     "serial-modem": lambda hardware, image, options: SerialModem(
         hardware, image, options.baud, options.serial_modem
@@ -54,7 +62,8 @@ _MAKERS: Final[dict[str, _Maker]] = {
     "slm": lambda hardware, image, options: SerialLteModem(hardware, image, options.baud),
     "at_client": lambda hardware, image, options: AtClientApplication(hardware, image, options.baud),
     "fmfu": lambda hardware, image, options: FmfuApplication(hardware, image, options.baud),
-    "smp": lambda hardware, image, options: SmpApplication(hardware, image, options.baud, options.smp),
+    "smp": _smp_application,
+    RECOVERY_FIRMWARE: _smp_application,
 }
 FIRMWARE: Final = tuple(_MAKERS)
 

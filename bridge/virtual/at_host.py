@@ -164,7 +164,7 @@ class AtHost:
         self._cpu.submit(self._work_off)
 
     def _work_off(self) -> None:
-        data = self._uart.read()
+        data = self._uart.take_buffer()
         if not data:
             return
         if self._inactivity is not None:

@@ -37,7 +37,7 @@ def install_bootloader_update(
         ``installed`` when it was copied (MCUboot then resets), why it was erased, or None when there is nothing to do.
     """
     secondary = layout.secondary
-    target = _target_slot(flash, layout)
+    target = target_slot(flash, layout)
     if target is None:
         return None
     if target == active_slot:
@@ -99,7 +99,10 @@ def start_bootloader(
             return True
 
 
-def _target_slot(flash: Flash, layout: Layout) -> int | None:
+def target_slot(flash: Flash, layout: Layout) -> int | None:
+    """The slot that an image in the secondary slot is meant for, by its reset vector; None for an application."""
+    if layout.bootloader_slots is None:
+        return None
     address = layout.secondary.address
     header = flash.read(address, _HEADER_BYTES)
     if not header.startswith(IMAGE_MAGIC_BYTES):

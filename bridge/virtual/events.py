@@ -11,7 +11,8 @@ class BoardEvent:
         time_s: Board time.
         kind: ``power-on``, ``power-off``, ``reset``, ``bootloader`` (when something is done about MCUboot itself),
             ``boot``, ``ready``, ``confirmed``, ``modem-update``, ``bootloader-mode``, ``no-image``, ``crash``, ``hung``,
-            ``bytes-lost``.
+            ``bytes-lost``, ``recovery`` (MCUboot's serial recovery), ``lines-full`` (its line buffers),
+            ``message-dropped`` (no buffer for it).
         details: More about it.
     """
 

@@ -4,6 +4,7 @@ Everything is counted from the board's start: flash operations, bytes from and t
 here knows the clock, so a plan gives the same fault at both timings.
 """
 
+import math
 import random
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -30,6 +31,24 @@ class PowerCutError(Exception):
 
 
 @dataclass(frozen=True)
+class FaultRates:
+    """Faults that strike at random.
+
+    Attributes:
+        drop_every: Mean distance in bytes of dropped ones; 0 for never.
+        flip_every: Mean distance in bytes of those that lose a bit; 0 for never.
+    """
+
+    drop_every: int = 0
+    flip_every: int = 0
+
+    @property
+    def chance(self) -> float:
+        """Probability that a byte is hit."""
+        return sum(1 / every for every in (self.drop_every, self.flip_every) if every)
+
+
+@dataclass(frozen=True)
 class FaultPlan:
     """The faults of one run.
 
@@ -40,7 +59,9 @@ class FaultPlan:
         replies: Number (from 0) of a reply or URC -> what happens to it.
         reply_delay_ms: How late a delayed reply is.
         failing_writes: Numbers (from 0) of ``#XDFUWRITE`` transfers that report ``#XDFU: t,1,-1``.
-        seed: Chooses the bit that a flipped byte loses.
+        seed: Chooses the bit that a flipped byte loses, and where random faults strike.
+        rx_rates: Random faults of bytes from the host.
+        tx_rates: Random faults of bytes to the host.
     """
 
     power_cut_at_flash_operation: int | None = None
@@ -50,6 +71,8 @@ class FaultPlan:
     reply_delay_ms: int = 1_500
     failing_writes: frozenset[int] = frozenset()
     seed: int = 0
+    rx_rates: FaultRates = field(default_factory=FaultRates)
+    tx_rates: FaultRates = field(default_factory=FaultRates)
 
 
 class ByteFaults:
@@ -57,18 +80,24 @@ class ByteFaults:
 
     Args:
         faults: Byte number (from 0) -> fault.
-        seed: Chooses flipped bits.
+        seed: Chooses flipped bits and where random faults strike.
+        rates: Random faults.
     """
 
-    def __init__(self, faults: dict[int, ByteFault] | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, faults: dict[int, ByteFault] | None = None, seed: int = 0, rates: FaultRates | None = None
+    ) -> None:
         self._faults = dict(faults or {})
         self._random = random.Random(seed)  # noqa: S311 - reproducible, not secret
+        self._rates = rates or FaultRates()
+        self._next_random = self._gap()
         self._position = 0
 
     def apply(self, data: bytes) -> bytes:
         """What is left of ``data``, the next bytes of the stream."""
         first = self._position
         self._position += len(data)
+        self._strike()
         hits = sorted(number for number in self._faults if first <= number < self._position)
         if not hits:
             return data
@@ -79,6 +108,18 @@ class ByteFaults:
             result += data[start:index] + self._hit(self._faults.pop(number), data[index])
             start = index + 1
         return bytes(result + data[start:])
+
+    def _gap(self) -> float:
+        chance = self._rates.chance
+        return self._random.expovariate(chance) if chance else math.inf
+
+    def _strike(self) -> None:
+        """Add the random faults up to the current position."""
+        while self._next_random < self._position:
+            drop_chance = 1 / self._rates.drop_every if self._rates.drop_every else 0.0
+            dropped = self._random.random() * self._rates.chance < drop_chance
+            self._faults.setdefault(int(self._next_random), ByteFault.DROP if dropped else ByteFault.FLIP)
+            self._next_random += self._gap()
 
     def _hit(self, fault: ByteFault, byte: int) -> bytes:
         if fault is ByteFault.DROP:

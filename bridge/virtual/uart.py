@@ -1,28 +1,51 @@
-"""The board's UART: paced bytes, three DMA buffers of 256 bytes, and RTS when they are full.
+"""The board's UART: paced bytes, what it holds while the processor is away, and RTS when that is full.
 
-Source: ncs-serial-modem ``app/src/sm_uart_handler.c``: the driver reports received bytes when a buffer is
-full or the line has been idle for 2 ms; with no free buffer reception is disabled until everything reported
-has been read. RTS then stops a host that uses hardware flow control; without it the bytes on the line are
-lost.
+Sources: ncs-serial-modem ``app/src/sm_uart_handler.c``: the driver reports received bytes when a buffer is full or the
+line has been idle for 2 ms; with no free buffer reception ends. RTS then stops a host that uses hardware flow control;
+without it the bytes on the line are lost. The other models are in :mod:`bridge.virtual.uart_options`.
 """
 
 import functools
+from collections import deque
 from collections.abc import Callable
-from typing import Final
+from dataclasses import replace
+from typing import Final, Protocol
 
 from bridge.virtual import line_noise
-from bridge.virtual.cable import DEFAULT_BAUD, Cable
+from bridge.virtual.cable import DEFAULT_BAUD, HostEnd
 from bridge.virtual.clock import NS_PER_MS, NS_PER_S, Timeline, Timer
 from bridge.virtual.faults import ByteFaults
+from bridge.virtual.uart_options import Reception, UartOptions
+from bridge.virtual.uart_reception import make_memory
 
 RX_BUFFER_BYTES: Final = 256
-RX_BUFFER_COUNT: Final = 3
 TX_BUFFER_BYTES: Final = 256
 BAUD_RATES: Final = (115_200, 230_400, 460_800, 921_600, 1_000_000)
 
 _RX_IDLE_NS: Final = 2 * NS_PER_MS
 _BITS_PER_BYTE: Final = 10
 _TX_PIECE_BYTES: Final = 64
+_LOST_PIECE_BYTES: Final = 256
+
+
+class BoardSide(Protocol):
+    """The board's end of what connects it to the host."""
+
+    def pending(self) -> int:
+        """Bytes that wait for the board."""
+        ...
+
+    def take(self, size: int) -> bytes:
+        """Take up to ``size`` of them."""
+        ...
+
+    def deliver(self, data: bytes) -> None:
+        """Hand bytes to the host."""
+        ...
+
+    def host_end_now(self) -> HostEnd:
+        """The host's settings at this moment."""
+        ...
 
 
 def _duration_ns(size_bytes: int, baud: int) -> int:
@@ -37,7 +60,7 @@ class Uart:
         cable: The other end.
         on_received: Called when the driver reports received bytes.
         on_overrun: Called with the number of bytes that were lost because nobody stopped the host.
-        flow_control: The board uses RTS/CTS (as on the DKs).
+        options: How it receives, unless :meth:`enable` says otherwise.
         rx_faults: What happens to bytes from the host on their way.
         tx_faults: What happens to bytes from the board on their way.
     """
@@ -45,11 +68,11 @@ class Uart:
     def __init__(
         self,
         timeline: Timeline,
-        cable: Cable,
+        cable: BoardSide,
         *,
         on_received: Callable[[], None],
         on_overrun: Callable[[int], None],
-        flow_control: bool = True,
+        options: UartOptions | None = None,
         rx_faults: ByteFaults | None = None,
         tx_faults: ByteFaults | None = None,
     ) -> None:
@@ -57,15 +80,14 @@ class Uart:
         self._cable = cable
         self._on_received = on_received
         self._on_overrun = on_overrun
-        self._flow_control = flow_control
+        self._default_options = self._options = options or UartOptions()
         self._rx_faults = rx_faults or ByteFaults()
         self._tx_faults = tx_faults or ByteFaults()
         self.baud = DEFAULT_BAUD
         self._on = False
-        self._received = bytearray()
-        self._reported_bytes = 0
-        self._buffer_fill = 0
-        self._rx_disabled = False
+        self._memory = make_memory(self._options)
+        self._stalls: deque[tuple[int, int]] = deque()
+        self._fifo_fill = 0
         self._arrival: Timer | None = None
         self._rx_idle: Timer | None = None
         self._rx_line_free_ns = 0
@@ -74,9 +96,17 @@ class Uart:
 
     # --- power ----------------------------------------------------------------------------------------------
 
-    def enable(self, baud: int = DEFAULT_BAUD) -> None:
-        """Switch on with empty buffers."""
+    def enable(self, baud: int = DEFAULT_BAUD, options: UartOptions | None = None) -> None:
+        """Switch on with empty buffers.
+
+        Args:
+            baud: Bit rate.
+            options: How this firmware receives; None for the board's way. Whether there is RTS/CTS stays the board's.
+        """
         self.disable()
+        wires = self._default_options.flow_control
+        self._options = replace(options or self._default_options, flow_control=wires)
+        self._memory = make_memory(self._options)
         self.baud = baud
         self._on = True
 
@@ -87,10 +117,19 @@ class Uart:
             if timer is not None:
                 timer.cancel()
         self._tx_pieces.clear()
-        self._received.clear()
-        self._reported_bytes = self._buffer_fill = 0
-        self._rx_disabled = False
+        self._memory = make_memory(self._options)
+        self._stalls.clear()
+        self._fifo_fill = 0
         self._tx_free_ns = 0
+
+    def stall(self, start_ns: int, end_ns: int, unbroken_ns: int) -> None:
+        """The CPU stands still from ``start_ns`` to ``end_ns``; interrupts are served every ``unbroken_ns``.
+
+        A page is erased in one go, but between the words of a write the interrupt handler gets its turn.
+        """
+        fits = unbroken_ns <= _duration_ns(self._options.fifo_bytes, self.baud)
+        if self._options.reception is Reception.FIFO and not fits:
+            self._stalls.append((start_ns, end_ns))
 
     # --- from the host --------------------------------------------------------------------------------------
 
@@ -101,60 +140,117 @@ class Uart:
 
     def read(self) -> bytes:
         """Take everything that the driver has reported; reception goes on if it had stopped."""
-        data = bytes(self._received[: self._reported_bytes])
-        del self._received[: self._reported_bytes]
-        self._reported_bytes = 0
-        if self._rx_disabled:
-            self._rx_disabled = False
-            self.poll()
-        return data
+        return self._taken(self._memory.read())
+
+    def take_buffer(self) -> bytes:
+        """Take what was reported of one buffer, and keep that buffer occupied until the next call."""
+        return self._taken(self._memory.take())
 
     @property
     def rts_asserted(self) -> bool:
         """Whether the board lets a host with flow control send."""
-        return self._on and not self._rx_disabled
+        return self._on and not self._memory.disabled and self._held_until_ns() is None
+
+    def _taken(self, data: bytes) -> bytes:
+        if not self._memory.disabled:
+            self.poll()
+        return data
+
+    def _held_until_ns(self) -> int | None:
+        """End of a stall with a full FIFO."""
+        if self._fifo_fill < self._options.fifo_bytes or not self._stalls:
+            return None
+        return self._stalls[0][1]
 
     @property
     def holds_host(self) -> bool:
         """Whether both ends use RTS/CTS, so that a board that does not read loses nothing."""
-        return self._flow_control and self._cable.host_end_now().flow_control
+        return self._options.flow_control and self._cable.host_end_now().flow_control
 
     def _receive_from(self, start_ns: int) -> None:
         pending = self._cable.pending()
         if not pending:
             return
         host = self._cable.host_end_now()
-        if self._on and self._rx_disabled and self._flow_control and host.flow_control:
-            return  # RTS holds the host back until read() makes room
-        size = min(pending, RX_BUFFER_BYTES - self._buffer_fill)
+        if self._on and self._options.flow_control and host.flow_control:
+            if self._memory.disabled:
+                return  # RTS holds the host back until somebody makes room
+            self._leave_stalls(start_ns)
+            held_until_ns = self._held_until_ns()
+            if held_until_ns is not None:
+                self._arrival = self._timeline.at(
+                    held_until_ns, functools.partial(self._resume, held_until_ns)
+                )
+                return
+        if self._rx_idle is not None:
+            self._rx_idle.cancel()  # the line is not idle
+        size = min(pending, self._memory.room_bytes or _LOST_PIECE_BYTES)
         end_ns = start_ns + _duration_ns(size, host.baud)
-        self._arrival = self._timeline.at(end_ns, lambda: self._arrive(size, host.baud))
+        self._arrival = self._timeline.at(end_ns, functools.partial(self._arrive, start_ns, size, host))
 
-    def _arrive(self, size: int, host_baud: int) -> None:
+    def _resume(self, held_until_ns: int) -> None:
+        self._leave_stalls(held_until_ns)
+        self._receive_from(held_until_ns)
+
+    def _arrive(self, start_ns: int, size: int, host: HostEnd) -> None:
         self._rx_line_free_ns = self._timeline.now_ns
-        data = self._cable.take(size)
+        kept: list[int] | None = None
+        sent = size
+        if self._on and self._stalls:
+            kept, sent = self._through_fifo(start_ns, size, host)
+        self._rx_line_free_ns = start_ns + _duration_ns(sent, host.baud)
+        data = self._cable.take(sent)
         if self._on:
-            data = self._rx_faults.apply(line_noise.receive(data, host_baud, self.baud))
-            if self._rx_disabled:
-                self._on_overrun(len(data))
-            else:
+            data = line_noise.receive(data, host.baud, self.baud)
+            if kept is not None:
+                whole, data = data, bytes(data[number] for number in kept if number < len(data))
+                self._lose(len(whole) - len(data))
+            data = self._rx_faults.apply(data)
+            if data:
                 self._store(data)
-        self._receive_from(self._timeline.now_ns)
+        self._receive_from(self._rx_line_free_ns)
+
+    def _through_fifo(self, start_ns: int, size: int, host: HostEnd) -> tuple[list[int], int]:
+        """Which bytes are received, and how many have left the host, when the CPU does not always fetch them."""
+        holds = self._options.flow_control and host.flow_control
+        kept: list[int] = []
+        for number in range(size):
+            arrival_ns = start_ns + _duration_ns(number + 1, host.baud)
+            self._leave_stalls(arrival_ns)
+            stalled = bool(self._stalls) and self._stalls[0][0] < arrival_ns
+            if stalled and self._fifo_fill >= self._options.fifo_bytes:
+                if holds:
+                    return kept, number
+                continue
+            self._fifo_fill += stalled
+            kept.append(number)
+        return kept, size
+
+    def _lose(self, count: int) -> None:
+        if count:
+            self._on_overrun(count)
+
+    def _leave_stalls(self, time_ns: int) -> None:
+        while self._stalls and self._stalls[0][1] <= time_ns:
+            self._stalls.popleft()
+            self._fifo_fill = 0
 
     def _store(self, data: bytes) -> None:
-        self._received += data
-        self._buffer_fill += len(data)
-        if self._rx_idle is not None:
-            self._rx_idle.cancel()
-        if self._buffer_fill >= RX_BUFFER_BYTES:
-            self._buffer_fill = 0
-            self._rx_disabled = len(self._received) >= RX_BUFFER_BYTES * RX_BUFFER_COUNT
-            self._report()
-        else:
+        told = False
+        while data:  # faults may have made more of them
+            if self._memory.disabled:
+                self._lose(len(data))
+                return
+            room = self._memory.room_bytes
+            told = self._memory.store(data[:room])
+            if told:
+                self._on_received()
+            data = data[room:]
+        if not told:
             self._rx_idle = self._timeline.after(_RX_IDLE_NS, self._report)
 
     def _report(self) -> None:
-        self._reported_bytes = len(self._received)
+        self._memory.report()
         self._on_received()
 
     # --- to the host ----------------------------------------------------------------------------------------

@@ -8,8 +8,11 @@ import pytest
 from bridge.errors import BridgeError
 from bridge.fota import Finished, Outcome, Policy, Update, UpdateCanceledError, UpdateEvent, UpdateOptions
 from bridge.fota.choose_route import RouteOptions, Transport, route_opener
-from bridge.fota.events import BoardIdentified, Notice, Stage
-from bridge.image import FileSource
+from bridge.fota.events import BoardIdentified, Notice, Progress, Stage
+from bridge.fota.image_store import KnownImageStore
+from bridge.image import FileSource, inspect_file
+from bridge.image.app_delta_create import create_app_delta
+from bridge.image.application_file import read_application
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual import registry
 from bridge.virtual.board import VirtualBoard
@@ -26,7 +29,7 @@ class Rig:
         self.board = VirtualBoard(
             firmware="smp",
             keys=[samples.public_key_pem],
-            factory_image=samples.application("1.0.0").read_bytes(),
+            factory_image=samples.application("1.0.0", like="1.0.0").read_bytes(),
         )
 
     def update(
@@ -146,3 +149,35 @@ def test_given_a_modem_delta_then_the_route_is_named_as_the_wrong_one(rig: Rig) 
     assert (end.outcome, end.reason) == (Outcome.REJECTED, "wrong-route")
     assert error is not None
     assert "smp" in error.message
+
+
+def test_given_an_application_delta_then_the_signed_image_is_rebuilt_sent_and_kept_for_the_next_one(
+    rig: Rig, tmp_path: Path
+) -> None:
+    store = KnownImageStore(tmp_path / "store")
+    first, second, third = (rig.samples.application(f"{major}.0.0", like="1.0.0") for major in (1, 2, 3))
+    deltas = []
+    for old, new in ((first, second), (second, third)):
+        file = tmp_path / f"{new.stem}.delta"
+        file.write_bytes(create_app_delta(read_application(old), read_application(new)))
+        deltas.append(file)
+    store.add(first)
+    for delta, version in zip(deltas, ("2.0.0", "3.0.0"), strict=True):
+        events, end, _ = rig.update(delta, image_store=store)
+        assert (end.outcome, end.to_version, end.running_version) == (Outcome.SUCCEEDED, version, version)
+        sent = max(event.total_bytes for event in events if isinstance(event, Progress))
+        assert sent > 50 * delta.stat().st_size
+    _, end, error = rig.update(deltas[0], image_store=store)
+    assert (end.outcome, end.reason) == (Outcome.REJECTED, "wrong-base")
+    assert error is not None
+    assert inspect_file(first).mcuboot.digest in error.message  # type: ignore[union-attr]
+
+
+def test_given_a_delta_whose_base_is_not_known_here_then_it_is_named(rig: Rig, tmp_path: Path) -> None:
+    first, second = (rig.samples.application(f"{major}.0.0", like="1.0.0") for major in (1, 2))
+    delta = tmp_path / "app.delta"
+    delta.write_bytes(create_app_delta(read_application(first), read_application(second)))
+    _, end, error = rig.update(delta, image_store=KnownImageStore(tmp_path / "store"))
+    assert (end.outcome, end.reason) == (Outcome.REJECTED, "missing-base")
+    assert error is not None
+    assert "image store add" in (error.hint or "")

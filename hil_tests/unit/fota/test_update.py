@@ -261,3 +261,10 @@ def test_a_delta_that_low_voltage_postponed_is_not_applied_after_its_job_failed(
             board.reset()
             assert board.identify().modem_version == "mfw_nrf91x1_2.0.2"
         assert end(list(rig.update(samples.modem_delta("2.0.2", "2.0.3")))).outcome is Outcome.SUCCEEDED
+
+
+def test_an_image_for_another_image_index_is_rejected_where_only_image_0_is_reached(rig: Rig) -> None:
+    update = rig.update(rig.samples.application("2.0.0"), UpdateOptions(image_index=1))
+    last = end(list(update))
+    assert (last.outcome, last.reason) == (Outcome.REJECTED, "wrong-image-index")
+    assert rig.version == "1.0.0"

@@ -20,6 +20,7 @@ from bridge.virtual.immutable_bootloader import (
     provisioned_keys,
 )
 from bridge.virtual.layout import layout_of
+from bridge.virtual.mcuboot import SwapType, boot
 from bridge.virtual.otp import COUNTER_SLOTS, Otp
 from bridge.virtual.swap_request import request_upgrade
 from hil_tests.unit.virtual_board.conftest import Hand
@@ -27,6 +28,7 @@ from hil_tests.unit.virtual_board.conftest import Hand
 LAYOUT = layout_of("nrf9151dk")
 assert LAYOUT.bootloader_slots is not None
 SLOTS = LAYOUT.bootloader_slots
+CODE_BYTES = 6064
 
 
 class Bench:
@@ -139,7 +141,13 @@ def test_given_a_key_that_only_mcuboot_trusts_then_the_new_one_is_made_unbootabl
 
 @pytest.mark.parametrize(
     ("place", "reason"),
-    [(PAD_BYTES + 8, "bad-signature"), (PAD_BYTES + 0x200 + 24, "wrong-slot"), (PAD_BYTES + 5, "bad-header")],
+    [
+        (PAD_BYTES + 8, "bad-signature"),
+        (PAD_BYTES + 0x200 + 24, "wrong-slot"),
+        (PAD_BYTES + 5, "bad-header"),
+        (PAD_BYTES + CODE_BYTES, "no-validation-data"),
+        (PAD_BYTES + CODE_BYTES + 12, "wrong-address"),
+    ],
 )
 def test_given_a_damaged_slot_then_the_other_one_runs(
     bench: Bench, samples: SampleImages, place: int, reason: str
@@ -189,6 +197,20 @@ def test_given_an_image_that_nobody_marked_then_nothing_happens(bench: Bench, sa
     assert install_bootloader_update(bench.flash, LAYOUT, bench.keys, 0) is None
     bench.flash.program(LAYOUT.secondary.address, samples.application("2.0.0").read_bytes())
     assert install_bootloader_update(bench.flash, LAYOUT, bench.keys, 0) is None
+
+
+def test_given_an_application_on_trial_and_an_unmarked_bootloader_image_then_it_is_not_taken_for_the_old_one(
+    bench: Bench, samples: SampleImages
+) -> None:
+    primary = LAYOUT.primary
+    bench.flash.program(primary.address, samples.application("1.0.0").read_bytes())
+    bench.schedule(samples.application("2.0.0"))
+    assert boot(bench.flash, LAYOUT, bench.keys).version == "2.0.0"
+    secondary = LAYOUT.secondary
+    bench.flash.program(secondary.address, b"\xff" * secondary.size)
+    bench.flash.program(secondary.address, samples.mcuboot_bootloader(2, 1).read_bytes())
+    outcome = boot(bench.flash, LAYOUT, bench.keys)
+    assert (outcome.version, outcome.swap_type) == ("2.0.0", SwapType.NONE)
 
 
 def test_the_counter_only_rises_and_has_an_end() -> None:

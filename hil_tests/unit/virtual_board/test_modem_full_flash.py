@@ -1,7 +1,9 @@
 """The modem's own flash and its bootloader, without a board around them."""
 
+import base64
 import hashlib
 import json
+import zlib
 
 import pytest
 
@@ -19,6 +21,7 @@ from bridge.virtual.modem_bootloader import ModemBootloader
 from bridge.virtual.modem_flash import PAGE_BYTES, ModemFlash
 from bridge.virtual.modem_nvm import ModemNvm, firmware_uuid
 
+SHORT_PAGE = base64.b64encode(zlib.compress(b"short")).decode()
 IMAGE = make_modem_image("2.0.3", "nrf91x1")
 DELIVERED = ModemFirmware("nrf91x1", "2.0.2", firmware_uuid("nrf91x1_2.0.2"))
 UPDATED = ModemFirmware("nrf91x1", "2.0.3", firmware_uuid("nrf91x1_2.0.3"))
@@ -169,7 +172,9 @@ def test_the_modem_survives_as_json_and_an_unused_flash_takes_no_room() -> None:
     assert ModemNvm.from_dict(old).firmware == DELIVERED
 
 
-@pytest.mark.parametrize("pages", [{"0x6000": "AAAA"}, {"0x6001": ""}, {"0x6000": "not base64"}])
+@pytest.mark.parametrize(
+    "pages", [{"0x6000": "AAAA"}, {"0x6001": ""}, {"0x6000": "not base64"}, {"0x6000": SHORT_PAGE}]
+)
 def test_damaged_pages_are_an_error(pages: dict[str, str]) -> None:
     with pytest.raises(ValueError):
         ModemFlash.from_dict(pages)
