@@ -55,8 +55,12 @@ class SmpClient:
 
     @property
     def line_bytes(self) -> int:
-        """Longest line that is sent."""
+        """Longest line that is sent; more than 127 only to a server that says that it takes them."""
         return self._line_bytes
+
+    @line_bytes.setter
+    def line_bytes(self, line_bytes: int) -> None:
+        self._line_bytes = line_bytes
 
     # --- called by the link ---------------------------------------------------------------------------------
 

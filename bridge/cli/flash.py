@@ -16,6 +16,7 @@ from bridge.cli.options import (
     JsonOption,
     KeyOption,
     LineBytesOption,
+    MemberOption,
     PortOption,
     ProbeAddressOption,
     ProbeBoardOption,
@@ -44,7 +45,8 @@ def flash(
     file: Annotated[
         Path,
         typer.Argument(
-            help="Signed application image, dfu_application.zip, application delta or modem delta."
+            help="Signed application image, application delta, modem delta, full modem firmware (CBOR), or a package:"
+            " dfu_application.zip, dfu_mcuboot.zip, a modem release's zip."
         ),
     ],
     port: PortOption = None,
@@ -62,6 +64,7 @@ def flash(
     recovery: RecoveryOption = False,
     upload_image: UploadImageOption = None,
     confirm: ConfirmOption = True,
+    member: MemberOption = None,
     address: ProbeAddressOption = None,
     board: ProbeBoardOption = None,
     store: ImageStoreOption = None,
@@ -79,6 +82,7 @@ def flash(
         policy=make_policy(key, allow_same_version, allow_downgrade, slot_size),
         transfer_baud=transfer_baud or None,
         check_only=check_only,
+        member=member,
         image_store=open_store(store),
     )
     source = open_image(file)
@@ -164,16 +168,12 @@ def make_policy(
 
 
 def open_image(file: Path) -> "ImageSource":
-    """Open a local image; out of a DFU package its one application image is taken.
+    """Open a local image or package; it is looked through before a board is opened for it.
 
     Raises:
-        ImageRefusedError: The file cannot be read, or the package has no or several application images.
+        ImageRefusedError: The file cannot be read, or is no firmware, or broken.
     """
-    from bridge.image import BytesSource, FileSource, ImageKind, inspect_file  # noqa: PLC0415
-    from bridge.image.package import application_image  # noqa: PLC0415
+    from bridge.image import FileSource, inspect_file  # noqa: PLC0415
 
-    image = inspect_file(file)
-    if image.kind is ImageKind.DFU_PACKAGE:
-        application, data = application_image(file.read_bytes())
-        return BytesSource(data, application.name)
+    inspect_file(file)
     return FileSource(file)

@@ -44,7 +44,7 @@ TimeoutOption = Annotated[
     ),
 ]
 TransportOption = Annotated[
-    Literal["auto", "xdfu", "smp", "probe"],
+    Literal["auto", "xdfu", "smp", "modem-smp", "probe"],
     typer.Option(
         "--transport",
         envvar="NRF91_BRIDGE_TRANSPORT",
@@ -113,6 +113,10 @@ DowngradeOption = Annotated[
 SlotSizeOption = Annotated[
     int | None,
     typer.Option("--slot-size", envvar="NRF91_BRIDGE_SLOT_SIZE", help="Largest application image in bytes."),
+]
+MemberOption = Annotated[
+    str | None,
+    typer.Option("--member", help="Name of the image to take out of a package that holds several."),
 ]
 ImageStoreOption = Annotated[
     Path | None,

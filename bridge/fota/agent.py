@@ -28,7 +28,13 @@ _STATUS: Final = {
     Outcome.FAILED: JobStatus.FAILED,
     Outcome.REJECTED: JobStatus.REJECTED,
 }
-_STAGES_AFTER_SCHEDULING: Final = {Stage.SCHEDULE, Stage.REBOOT, Stage.VERIFY, Stage.CONFIRM}
+_STAGES_AFTER_SCHEDULING: Final = {
+    Stage.TRANSFER,  # of an image that is written in place: nothing is asked any more behind its gate
+    Stage.SCHEDULE,
+    Stage.REBOOT,
+    Stage.VERIFY,
+    Stage.CONFIRM,
+}
 RETRY_S: Final = 5.0
 """Pause before a cloud that could not be reached is asked again; a reconnect ends it early."""
 IDLE_WAIT_S: Final = 60.0

@@ -14,9 +14,10 @@ from bridge.board.smp_board import SmpBoard
 from bridge.dfu.upload_notes import UploadNotes
 from bridge.errors import BoardRefusedError
 from bridge.fota.at_route import AtRoute
+from bridge.fota.modem_smp_route import ModemSmpRoute, updates_modem
 from bridge.fota.route import Route, RouteOpener
 from bridge.fota.smp_route import SmpRoute
-from bridge.image import ImageHead
+from bridge.image import ImageHead, ImageKind
 from bridge.wire.smp_frame import DEFAULT_LINE_BYTES
 
 
@@ -26,6 +27,7 @@ class Transport(StrEnum):
     AUTO = "auto"
     XDFU = "xdfu"
     SMP = "smp"
+    MODEM_SMP = "modem-smp"
     PROBE = "probe"
 
 
@@ -65,20 +67,22 @@ class RouteOptions:
 
 
 _ORDERED: Final = "it was ordered"
+_MODEM_KINDS: Final = frozenset({ImageKind.MODEM_FULL, ImageKind.MODEM_PACKAGE})
 
 
 def route_opener(options: RouteOptions) -> RouteOpener:
     """A function that opens the board by the ordered route, or by one that the board answers to."""
     openers: dict[Transport, Callable[[ImageHead], AbstractContextManager[Route]]] = {
-        Transport.AUTO: lambda _: _auto(options),
+        Transport.AUTO: lambda head: _auto(options, head),
         Transport.XDFU: lambda _: _at(_open_at(options), _ORDERED),
         Transport.SMP: lambda _: _smp(options, _open_smp(options), _ORDERED),
+        Transport.MODEM_SMP: lambda _: _modem_smp(_open_smp(options), _ORDERED),
         Transport.PROBE: lambda head: _probe(options, head),
     }
     return openers[options.transport]
 
 
-def _auto(options: RouteOptions) -> AbstractContextManager[Route]:
+def _auto(options: RouteOptions, head: ImageHead) -> AbstractContextManager[Route]:
     found = open_answering(
         options.find_port(),
         baud=options.baud,
@@ -88,6 +92,8 @@ def _auto(options: RouteOptions) -> AbstractContextManager[Route]:
     )
     if isinstance(found, Board):
         return _at(found, "the port answers AT")
+    if head.kind in _MODEM_KINDS and _updates_modem(found):
+        return _modem_smp(found, "an SMP server that updates the modem answers on the port")
     who = "MCUboot's serial recovery" if found.in_recovery else "an application's SMP server"
     return _smp(options, found, f"{who} answers on the port")
 
@@ -104,6 +110,20 @@ def _probe(options: RouteOptions, head: ImageHead) -> AbstractContextManager[Rou
 def _at(board: Board, why: str) -> Iterator[Route]:
     with board:
         yield AtRoute(board, why)
+
+
+def _updates_modem(board: SmpBoard) -> bool:
+    try:
+        return updates_modem(board)
+    except BaseException:
+        board.close()
+        raise
+
+
+@contextmanager
+def _modem_smp(board: SmpBoard, why: str) -> Iterator[Route]:
+    with board:
+        yield ModemSmpRoute(board, why)
 
 
 @contextmanager

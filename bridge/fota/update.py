@@ -7,6 +7,7 @@ from bridge.board import BoardIdentity, BootReport
 from bridge.dfu import DfuTarget, TransferImage
 from bridge.dfu.transfer import transfer
 from bridge.errors import (
+    BoardRefusedError,
     BridgeError,
     InterruptedUpdateError,
     LinkError,
@@ -59,9 +60,9 @@ class Update:
         commit_gate: CommitGate = lambda _stage: None,
     ) -> None:
         self.error: BridgeError | None = None
-        self._source = InspectedSource(source)
-        self._open_route = open_route
         self._options = options or UpdateOptions()
+        self._source = InspectedSource(source, self._options.member, self._options.image_index)
+        self._open_route = open_route
         self._gate = commit_gate
         self._stage = Stage.QUEUED
         self._stop_reason: UpdateCanceledError | InterruptedUpdateError | None = None
@@ -101,11 +102,13 @@ class Update:
     def _line(self) -> Iterator[UpdateEvent]:
         yield self._enter(Stage.FETCH)
         self._head = head = self._source.read_head()
-        size_bytes = self._source.wait_size()
+        self._source.wait_size()
         self._raise_if_stopped()
         yield self._enter(Stage.CHECK)
         with self._open_route(head) as route:
             before = route.identify()
+            self._head = head = self._source.fit_board(route.kinds, before.bootloader_slot)
+            size_bytes = self._source.wait_size()
             proof = route.proof(_written_kind(head), before)
             self._from_version = self._running_version = proof.version_of(before)
             yield _identified(self._stage, route, before)
@@ -149,6 +152,7 @@ class Update:
             head.kind, size_bytes, self._source.expected_sha256, self._options.image_index, head.modem_full
         )
         committed = False
+        failure: BridgeError | None = None
         with route.fast_line(self._options.transfer_baud):
             try:
                 if target.in_place:
@@ -160,13 +164,13 @@ class Update:
                 target.schedule(found.mcuboot.digest if found.mcuboot else None)
                 self._gate_unless_in_place(target, Stage.REBOOT)
                 committed = True
-            except LinkError as error:
-                if target.in_place:
-                    error.hint = f"What ran is partly overwritten; run this again to finish it. {error.hint or ''}".strip()
+            except BridgeError as error:
+                failure = error
                 raise
             finally:
-                if not committed:
-                    _invalidate(target)
+                left_behind = None if committed else _invalidate(target)
+                if failure is not None and target.in_place:
+                    failure.hint = _hint_in_place(failure, left_behind)
         return found
 
     def _gate_unless_in_place(self, target: DfuTarget, stage: Stage) -> None:
@@ -282,9 +286,20 @@ def _identified(stage: Stage, route: Route, identity: BoardIdentity) -> BoardIde
     )
 
 
-def _invalidate(target: DfuTarget) -> None:
-    """Make sure that what was written is never installed, whatever stopped us."""
+def _invalidate(target: DfuTarget) -> BridgeError | None:
+    """Make sure that what was written is never installed, whatever stopped us; returns why that did not work."""
     try:
         target.abort()
     except BridgeError as error:
         _log.warning("could not invalidate what was written: %s", error.message)
+        return error
+    return None
+
+
+def _hint_in_place(failure: BridgeError, left_behind: BridgeError | None) -> str | None:
+    """What to do when writing in place failed: the target says what is left, where it knows."""
+    if isinstance(left_behind, BoardRefusedError):
+        return f"{left_behind.message}. {left_behind.hint or ''}".rstrip()
+    if isinstance(failure, LinkError):
+        return f"What ran is partly overwritten; run this again to finish it. {failure.hint or ''}".rstrip()
+    return failure.hint

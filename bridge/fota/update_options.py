@@ -25,6 +25,7 @@ class UpdateOptions:
             have scheduled the image. If the board runs the image now, it is verified instead of written again.
         check_only: Stop after the checks; nothing is written.
         image_index: MCUboot image that an application image replaces, on boards with several.
+        member: Name of the image to take out of a package, where it holds several.
         image_store: Where the bases of application deltas are; without one deltas are refused.
     """
 
@@ -35,4 +36,5 @@ class UpdateOptions:
     interrupted_from: str | None = None
     check_only: bool = False
     image_index: int = 0
+    member: str | None = None
     image_store: KnownImageStore | None = None

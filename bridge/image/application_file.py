@@ -8,7 +8,7 @@ from bridge.image.archive import MAX_ARCHIVE_BYTES
 from bridge.image.inspector import inspect_bytes, unreadable
 from bridge.image.mcuboot import McubootInfo
 from bridge.image.model import ImageKind
-from bridge.image.package import application_image
+from bridge.image.package_source import application_image
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import cbor2
 
 from bridge.errors import ImageRefusedError
 from bridge.image.cbor_item import CborFormatError, item_size
+from bridge.image.package_info import DigestRange
 
 MAGIC: Final = b"\xd2\x84"
 """CBOR tag 18 and an array of four: COSE_Sign1."""
@@ -48,6 +49,8 @@ class ModemFullInfo:
         wrapper_size_bytes: Size of the CBOR wrapper; the segments start there.
         blob_sha256: SHA-256 of all segments, in hex; it was checked.
         segments: In the order in which they are written; the first is the modem's bootloader.
+        ranges: What the modem's flash must hold in the end, where the release that the image came from tells; the
+            segments themselves are encrypted.
     """
 
     format_version: int
@@ -55,6 +58,7 @@ class ModemFullInfo:
     wrapper_size_bytes: int
     blob_sha256: str
     segments: tuple[ModemSegment, ...]
+    ranges: tuple[DigestRange, ...] = ()
 
     @property
     def size_bytes(self) -> int:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 PAD_BYTES: Final = 0x200
-FW_INFO_OFFSETS: Final = (0x0, 0x200, 0x400, 0x800, 0x1000)
+FW_INFO_OFFSETS: Final = (0x0, 0x200, 0x400, 0x600, 0x800, 0xE00, 0x1000)
 VALID: Final = 0x9102FFFF
 INVALIDATED: Final = 0xFFFF0000
 """Written over ``valid`` to make an image unbootable for ever."""

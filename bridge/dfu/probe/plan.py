@@ -17,8 +17,8 @@ from bridge.image import FirmwareImage, ImageKind, McubootInfo, inspect_bytes
 from bridge.image.inspector import unreadable
 from bridge.image.intelhex_file import HexSegment
 from bridge.image.names import file_name
-from bridge.image.package import application_image
 from bridge.image.package_info import ModemPackageInfo, ModemRole
+from bridge.image.package_source import application_image
 from bridge.virtual.layout import BOARD_MODELS, FLASH_BYTES
 
 UICR: Final = range(0xFF8000, 0xFF8800)

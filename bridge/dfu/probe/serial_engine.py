@@ -15,7 +15,7 @@ from bridge.dfu.probe.plan import check_modem_package
 from bridge.dfu.probe.process import Engine, OnProgress, ProcessEngine
 from bridge.errors import ImageRefusedError
 from bridge.image import ImageKind, inspect_bytes
-from bridge.image.package import application_image
+from bridge.image.package_source import application_image
 
 RECOVERY_BAUD: Final = 115_200
 MODEM_BAUD: Final = 1_000_000

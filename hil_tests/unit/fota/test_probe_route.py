@@ -50,8 +50,20 @@ def test_given_intel_hex_then_it_goes_where_it_says(chip: FakeChip) -> None:
 
 
 def test_given_a_modem_release_then_it_goes_into_the_modem(chip: FakeChip) -> None:
-    assert update(chip, build.zipped(MODEM), "mfw_nrf91x1_2.0.2.zip").outcome is Outcome.SUCCEEDED
+    assert update(chip, build.zipped(MODEM), "mfw_nrf9160_1.3.7.zip").outcome is Outcome.SUCCEEDED
     assert any("modem" in entry or "ipc" in entry for entry in chip.log), chip.log
+
+
+def test_given_a_modem_release_for_another_chip_then_it_is_rejected(chip: FakeChip) -> None:
+    end = update(chip, build.zipped(MODEM), "mfw_nrf91x1_2.0.2.zip")
+    assert (end.outcome, end.reason) == (Outcome.REJECTED, "wrong-board")
+    assert "swd program" not in chip.log
+
+
+def test_given_a_dfu_package_then_its_application_is_written(chip: FakeChip) -> None:
+    package = build.dfu_package(application(), load_address=SLOT + 0x200)
+    assert update(chip, package, "dfu_application.zip").outcome is Outcome.SUCCEEDED
+    assert chip.read(SLOT, len(application())) == application()
 
 
 def test_given_an_image_for_another_slot_then_it_is_rejected_and_the_chip_runs_on(chip: FakeChip) -> None:
