@@ -3,27 +3,27 @@
 Every refusal is an ``ImageRefusedError`` with a code and a sentence; the job becomes REJECTED with both.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
 from bridge.board import BoardIdentity
 from bridge.errors import ImageRefusedError
+from bridge.fota.hardware_policy import (
+    WHOLE_MODEM_KINDS,
+    check_bootloader,
+    check_family,
+    chip_of,
+    remarks_on_chip,
+)
 from bridge.fota.versions import modem_release, same_version, version_triple
 from bridge.image import FirmwareImage, ImageHead, ImageKind, verify_signature
-from bridge.image.names import parse_modem_release
 
 APPLICATION_KINDS: Final = frozenset(
     {ImageKind.APPLICATION, ImageKind.MCUBOOT_BOOTLOADER, ImageKind.INTEL_HEX, ImageKind.DFU_PACKAGE}
 )
 MODEM_KINDS: Final = frozenset({ImageKind.MODEM_DELTA, ImageKind.MODEM_FULL, ImageKind.MODEM_PACKAGE})
-_WHOLE_MODEM_KINDS: Final = frozenset({ImageKind.MODEM_FULL, ImageKind.MODEM_PACKAGE})
 _OPERATION_KINDS: Final = {"app_fw_update": APPLICATION_KINDS, "modem_fw_update": MODEM_KINDS}
 _SIGNED_KINDS: Final = frozenset({ImageKind.APPLICATION, ImageKind.INTEL_HEX, ImageKind.MCUBOOT_BOOTLOADER})
-_CHIP: Final = re.compile(r"nrf(9\d{3})", re.IGNORECASE)
-_CHIPS_OF_FAMILY: Final = {"nrf9160": ("9160",), "nrf91x1": ("9131", "9151", "9161")}
-"""Modem firmware comes for these."""
-_CHIP_OF_PRODUCT: Final = {"thingy91": "9160", "thingy91x": "9151"}
 _ROUTES_WITH_SEVERAL_IMAGES: Final = frozenset({"smp"})
 FLASH_SIZE_BYTES: Final = 1024 * 1024
 """Flash of every nRF91; no application image can be larger, whatever the slot layout is."""
@@ -78,13 +78,13 @@ def check_head(
     _check_board(identity, expected)
     if head.kind is ImageKind.MODEM_DELTA:
         _check_delta(head, identity)
-    elif head.kind in _WHOLE_MODEM_KINDS:
+    elif head.kind in WHOLE_MODEM_KINDS:
         _check_full_modem(head, identity, policy)
     elif head.kind is ImageKind.APPLICATION:
         _check_application(head, size_bytes, identity, policy)
     elif head.kind is ImageKind.MCUBOOT_BOOTLOADER:
-        _check_bootloader(head, identity)
-    return [*_unchecked(head, identity), *_check_ordered_version(head, expected, policy)]
+        check_bootloader(head, identity)
+    return [*remarks_on_chip(head, identity), *_check_ordered_version(head, expected, policy)]
 
 
 def check_route(head: ImageHead, route: str, kinds: frozenset[ImageKind], image_index: int = 0) -> None:
@@ -129,21 +129,14 @@ def _check_kind(head: ImageHead, expected: Expectations) -> None:
 
 
 def _check_board(identity: BoardIdentity, expected: Expectations) -> None:
-    wanted = _chip(expected.board)
-    found = _chip(identity.model) or _chip(identity.hardware_version)
+    wanted = chip_of(expected.board)
+    found = chip_of(identity.model) or chip_of(identity.hardware_version)
     if expected.board and (wanted is None or (found is not None and wanted != found)):
         raise ImageRefusedError(
             f"the image is for {expected.board}, but the board is {identity.model or identity.hardware_version}",
             reason="wrong-board",
             hint="Choose the image that was built for this board.",
         )
-
-
-def _chip(text: str | None) -> str | None:
-    """The four digits of an nRF91 chip in a board or model name, also for boards that are not named after it."""
-    product = (text or "").lower().split("/")[0]
-    match = _CHIP.search(text or "")
-    return _CHIP_OF_PRODUCT.get(product) or (match[1] if match else None)
 
 
 def _check_delta(head: ImageHead, identity: BoardIdentity) -> None:
@@ -163,14 +156,7 @@ def _check_delta(head: ImageHead, identity: BoardIdentity) -> None:
 
 
 def _check_full_modem(head: ImageHead, identity: BoardIdentity, policy: Policy) -> None:
-    release = parse_modem_release(head.name)
-    chip = _chip(identity.model) or _chip(identity.hardware_version)
-    if release is not None and chip is not None and chip not in _CHIPS_OF_FAMILY.get(release[0], (chip,)):
-        raise ImageRefusedError(
-            f"the image is modem firmware for {release[0]}, but the board has an nRF{chip}",
-            reason="wrong-board",
-            hint="It would leave the modem without working firmware. Take the release for this chip.",
-        )
+    check_family(head, identity)
     running = modem_release(identity.modem_version)
     same = running is not None and head.version is not None and modem_release(head.version) == running
     if same and not policy.allow_same_version:
@@ -179,43 +165,6 @@ def _check_full_modem(head: ImageHead, identity: BoardIdentity, policy: Policy) 
             reason="same-version",
             hint="Use --allow-same-version to write it again.",
         )
-
-
-def _check_bootloader(head: ImageHead, identity: BoardIdentity) -> None:
-    """The bootloaders refuse what does not fit without a word; MCUboot may even have been copied by then."""
-    image, active = head.bootloader, identity.bootloader_slot
-    counter = identity.bootloader_version
-    if active is None or counter is None:
-        raise ImageRefusedError(
-            "the board does not tell from which slot its MCUboot runs; it cannot be updated this way",
-            reason="wrong-board",
-            hint="Serial Modem tells by #XBOOTINFO, if it was built with an immutable bootloader in front of MCUboot.",
-        )
-    if image is None or image.slot is None or image.counter is None:
-        raise ImageRefusedError(
-            f"{head.name} does not tell its slot and its counter: no immutable bootloader would start it",
-            reason="no-firmware-info",
-            hint="Take dfu_mcuboot.zip of the build.",
-        )
-    if image.slot == active:
-        raise ImageRefusedError(
-            f"the image is linked for s{image.slot}, from which MCUboot runs now; it must be one for s{1 - active}",
-            reason="wrong-slot",
-            hint="Take dfu_mcuboot.zip of the build; it holds an image for each slot.",
-        )
-    if image.counter <= counter:
-        raise ImageRefusedError(
-            f"the image has counter {image.counter}, the running MCUboot {counter}; it must rise",
-            reason="counter-not-higher",
-            hint="Build it with a higher CONFIG_FW_INFO_FIRMWARE_VERSION.",
-        )
-
-
-def _unchecked(head: ImageHead, identity: BoardIdentity) -> list[str]:
-    """What could not be held against the board."""
-    if head.kind not in _WHOLE_MODEM_KINDS or identity.model or identity.hardware_version:
-        return []
-    return ["the board does not tell its chip; make sure that this modem firmware is made for it"]
 
 
 def _check_application(head: ImageHead, size_bytes: int, identity: BoardIdentity, policy: Policy) -> None:
