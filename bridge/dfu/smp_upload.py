@@ -5,9 +5,9 @@ Sources: Zephyr ``subsys/mgmt/mcumgr/grp/img_mgmt/src/img_mgmt.c`` (upload, resu
 """
 
 import logging
-import time
 from typing import Any, Final
 
+from bridge import clock
 from bridge.board.smp_answers import SmpParameters, raise_refusal
 from bridge.board.smp_client import SmpClient
 from bridge.dfu.target import TransferRestartError
@@ -96,7 +96,7 @@ class SmpUpload:
             if available <= 0 or (available < size and not last):
                 return
             if self.window.may_send:
-                self._send(self.window.send(min(size, available), time.monotonic()))
+                self._send(self.window.send(min(size, available), clock.monotonic()))
             elif self.window.outstanding:
                 self._wait()
             else:
@@ -130,7 +130,7 @@ class SmpUpload:
     def _wait(self) -> None:
         deadline = self.window.deadline_s()
         assert deadline is not None
-        answer = self._client.next_answer(deadline - time.monotonic())
+        answer = self._client.next_answer(deadline - clock.monotonic())
         if answer is None:
             _log.debug("no answer for the bytes from %d on", self.window.acknowledged)
             self.window.on_timeout()
@@ -147,7 +147,7 @@ class SmpUpload:
     def _take(self, answer: SmpMessage) -> None:
         raise_refusal(answer)
         offset = int(answer.body.get("off", self.window.acknowledged))
-        if self.window.on_answer(answer.sequence, offset, time.monotonic()) is Outcome.SESSION_LOST:
+        if self.window.on_answer(answer.sequence, offset, clock.monotonic()) is Outcome.SESSION_LOST:
             raise TransferRestartError(
                 f"the board forgot the upload at byte {self.window.acknowledged}: it has restarted, or another"
                 " program talks to it",

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
 
+from bridge.clock import event, thread
 from bridge.errors import BridgeError, CloudError, UsageError
 from bridge.fetch.arrival import Arrival
 from bridge.fetch.fetcher import Fetcher
-from bridge.fetch.http_client import HttpClient, check_tls_files
+from bridge.fetch.http_client import HttpClient
 from bridge.fetch.options import Clock, DownloadOptions, MonotonicClock
 from bridge.fetch.redact import redact_url
 from bridge.fetch.store import Order
+from bridge.fetch.web import Web
 from bridge.image.names import file_name
 
 _log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class Download:
         refresh_url: Called in the background thread for a fresh URL when the server says 400, 401 or 403; may raise.
         options: How patient it is.
         clock: Time and waiting; tests bring their own.
+        web: Who sends the requests, instead of a client over HTTP.
     """
 
     def __init__(
@@ -74,14 +77,14 @@ class Download:
         refresh_url: Callable[[], str] | None = None,
         options: DownloadOptions | None = None,
         clock: Clock | None = None,
+        web: Web | None = None,
     ) -> None:
         sha256 = expected_sha256.strip().lower() if expected_sha256 else None
         options = options or DownloadOptions()
         self._order = Order(url, expected_size, sha256, refresh_url)
-        self._tls_files = ca_file, client_cert
-        self._closed = threading.Event()
+        self._closed = event()
         self._arrival = Arrival()
-        self._client = HttpClient(ca_file, client_cert, max_redirects=options.redirects)
+        self._client = web or HttpClient(ca_file, client_cert, max_redirects=options.redirects)
         self._fetcher = Fetcher(
             self._order,
             self._arrival,
@@ -91,7 +94,8 @@ class Download:
             options=options,
             clock=clock or MonotonicClock(),
         )
-        self._thread = threading.Thread(target=self._run, name="download", daemon=True)
+        self._thread = thread(self._run, "download")
+        self._fetching: int | None = None
 
     @property
     def name(self) -> str:
@@ -155,7 +159,7 @@ class Download:
         """Stop at once, also in the middle of a silence; what is unfinished stays in the cache. May be called twice."""
         self._closed.set()
         self._client.cut()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
+        if self._thread.is_alive() and threading.get_ident() != self._fetching:
             self._thread.join(_CLOSE_TIMEOUT_S)
         self._arrival.close()
         if not self._thread.is_alive():
@@ -169,6 +173,7 @@ class Download:
         self.close()
 
     def _run(self) -> None:
+        self._fetching = threading.get_ident()
         shown = redact_url(self._order.url)
         _log.info("downloading %s", shown)
         try:
@@ -197,4 +202,4 @@ class Download:
         sha256 = self._order.expected_sha256
         if sha256 is not None and not _SHA256.fullmatch(sha256):  # it becomes part of a file name
             raise UsageError("the expected SHA-256 is not 64 hexadecimal digits", reason="bad-sha256")
-        check_tls_files(*self._tls_files)
+        self._client.check()

@@ -1,13 +1,12 @@
 """Jobs in, updates run, statuses out: what Nordic's AWS FOTA library does on the device, for one board on a cable."""
 
 import logging
-import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
+from bridge import clock
 from bridge.cloud import JobDocument, JobExecution, JobGoneError, JobStatus, parse_document
 from bridge.errors import BridgeError, CloudError, InterruptedUpdateError
 from bridge.fota.events import Finished, Outcome, Stage, StageStarted, UpdateCanceledError, UpdateEvent
@@ -103,7 +102,7 @@ class Agent:
         self._make_source = make_source
         self._options = options or UpdateOptions()
         self._on_event = on_event
-        self._stop = threading.Event()
+        self._stop = clock.event()
         self._last: JobResult | None = None
 
     def stop(self) -> None:
@@ -214,14 +213,14 @@ class Agent:
 
     def _through_outage(self, ask: Callable[[], _T]) -> _T:
         """Ask the cloud, again and again while it cannot be reached; a job that is gone cancels the update."""
-        deadline_s = time.monotonic() + GATE_TIMEOUT_S
+        deadline_s = clock.monotonic() + GATE_TIMEOUT_S
         while True:
             try:
                 return ask()
             except JobGoneError as error:
                 raise _canceled(error) from error
             except CloudError as error:
-                if time.monotonic() > deadline_s:
+                if clock.monotonic() > deadline_s:
                     raise
                 _log.warning("waiting for the cloud: %s", error.message)
                 self._jobs.wait_for_job_change(RETRY_S)

@@ -4,10 +4,10 @@ Sources: Zephyr ``subsys/mgmt/mcumgr/grp/img_mgmt/src/img_mgmt_state.c`` (active
 image on trial that is not confirmed goes away with the next reset).
 """
 
-import time
 from collections.abc import Iterator
 from typing import Final
 
+from bridge import clock
 from bridge.board import BoardIdentity, BootReport
 from bridge.board.smp_board import SmpBoard, running_image
 from bridge.errors import BoardRefusedError, VerificationError
@@ -94,12 +94,12 @@ def confirm_over_smp(board: SmpBoard, wanted: WantedImage, timeout_s: float, *, 
 
 
 def _is_confirmed(board: SmpBoard, timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
+    deadline = clock.monotonic() + timeout_s
     while True:
         running = running_image(board.image_states())
         if running is not None and running.confirmed:
             return True
-        left_s = deadline - time.monotonic()
+        left_s = deadline - clock.monotonic()
         if left_s <= 0:
             return False
         board.client.wait_text(min(_ASK_AGAIN_S, left_s))  # an application that confirms itself often says so

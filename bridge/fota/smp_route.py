@@ -3,11 +3,11 @@
 After a recovery anything may answer on the port: the new application may speak SMP, AT, or be silent.
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
+from bridge import clock
 from bridge.board import Board, BoardIdentity, BootReport
 from bridge.board.answering import find_answering
 from bridge.board.smp_board import RESET_TIMEOUT_S, SmpBoard
@@ -87,11 +87,11 @@ class SmpRoute:
         Raises:
             LinkError: Nothing answers in time (reason ``not-back``).
         """
-        started = time.monotonic()
+        started = clock.monotonic()
         self._smp.send_reset()
         pause_s, recoveries = _FIRST_PAUSE_S, 0
         text: list[str] = []
-        while time.monotonic() - started < timeout_s:
+        while clock.monotonic() - started < timeout_s:
             text += self._listen(pause_s)
             found = self._meet()
             if isinstance(found, SmpBoard) and found.in_recovery:
@@ -100,10 +100,10 @@ class SmpRoute:
                     break
                 found.send_reset()  # it may have stayed because it was asked while it booted: wait longer this time
             elif found is not None:
-                return BootReport(tuple(text), time.monotonic() - started)
+                return BootReport(tuple(text), clock.monotonic() - started)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         if recoveries:
-            return BootReport(tuple(text), time.monotonic() - started)
+            return BootReport(tuple(text), clock.monotonic() - started)
         raise LinkError(
             "nothing answers AT or SMP after the reset, at this bit rate",
             reason="not-back",

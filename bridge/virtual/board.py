@@ -5,7 +5,6 @@ comes first. After every reset all that the board knows is read again from flash
 """
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -13,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
+from bridge import clock
 from bridge.errors import UsageError
 from bridge.virtual.applications import (
     RECOVERY_FIRMWARE,
@@ -124,11 +124,11 @@ class VirtualBoard:
         self._bootloader_options = bootloader or default_options(model, button=recovers)
         self._button_held = recovers if button_held is None else button_held
         self._retained = RetainedState()
-        self._event_condition = threading.Condition()
+        self._event_condition = clock.condition()
         self._listeners: list[Callable[[BoardEvent], None]] = []
         self._mailbox: deque[Callable[[], None]] = deque()
         self._stopping = False
-        self._thread: threading.Thread | None = None
+        self._thread: clock.Thread | None = None
         self._timeline = Timeline(self.timing)
         self._cpu = Cpu(self._timeline)
         uart = uart or UartOptions()
@@ -189,7 +189,7 @@ class VirtualBoard:
         if self._thread is None:
             self._stopping = False
             self._mailbox.append(self._switch_on)
-            self._thread = threading.Thread(target=self._run, name=f"virtual-{self.model}", daemon=True)
+            self._thread = clock.thread(self._run, f"virtual-{self.model}")
             self._thread.start()
         return self
 
@@ -237,16 +237,19 @@ class VirtualBoard:
     def call(self, function: Callable[[], _Result]) -> _Result:
         """Run a function on the board's thread and return what it returns."""
         future: Future[_Result] = Future()
+        done = clock.event()
 
         def work() -> None:
             try:
                 future.set_result(function())
             except Exception as error:  # noqa: BLE001 - handed to the caller
                 future.set_exception(error)
+            done.set()
 
         self._mailbox.append(work)
         self.cable.wake()
-        return future.result(_CALL_TIMEOUT_S)
+        done.wait(_CALL_TIMEOUT_S)
+        return future.result(0)
 
     # --- looking at it --------------------------------------------------------------------------------------
 
