@@ -15,7 +15,7 @@ import serial
 from bridge import clock
 from bridge.board.port_errors import PORT_ERRORS, lost_error, open_error
 from bridge.board.port_writer import PortWriter
-from bridge.board.ports import PortInfo, find_port, list_ports
+from bridge.board.ports import PortInfo, find_port, usb_identity
 from bridge.errors import BenchError, BoardNotFoundError, BridgeError, LinkError, UsageError
 
 _log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Link:
         self._port = port = self._open_port()
         self._lost = None
         self._stopping.clear()
-        self._usb = self._usb or _usb_identity(self._url)
+        self._usb = self._usb or usb_identity(self._url)
         self._writer = PortWriter(port)
         self._reader = clock.thread(self._read_loop, f"link-{self._url}", (port,))
         self._reader.start()
@@ -234,12 +234,6 @@ class Link:
             if self._receiver is not None:
                 self._receiver.on_lost(error)
         return error
-
-
-def _usb_identity(url: str) -> PortInfo | None:
-    if "://" in url:
-        return None
-    return next((port for port in list_ports() if port.device == url and port.serial_number), None)
 
 
 def _close_port(port: serial.Serial) -> None:

@@ -30,12 +30,13 @@ from bridge.virtual.clock import NS_PER_MS, NS_PER_S, Timeline, Timing
 from bridge.virtual.cpu import Cpu
 from bridge.virtual.events import BoardEvent
 from bridge.virtual.factory_bootloader import factory_bootloader
-from bridge.virtual.faults import ByteFaults, FaultPlan, PowerCutError
+from bridge.virtual.faults import ByteFaults, FaultPlan, PowerCutError, ReplyFaults
 from bridge.virtual.flash import WORD_WRITE_NS, Flash
 from bridge.virtual.hardware import Hardware
 from bridge.virtual.layout import board_model
 from bridge.virtual.modem import Modem, ModemOptions
 from bridge.virtual.modem_nvm import ModemNvm
+from bridge.virtual.modem_power import ModemOperations
 from bridge.virtual.otp import Otp
 from bridge.virtual.retention import RetainedState
 from bridge.virtual.running_image import RunningImage
@@ -77,6 +78,12 @@ class VirtualBoard:
         usb_latency_ms: How much later bytes arrive, each way, through an adapter in the cable.
         ideal_flash: Flash operations take no time; for measurements.
         serial_modem: How Serial Modem was built, for ``serial-modem``.
+
+    Attributes:
+        replies: Counts the replies and applies the plan's faults to them.
+        rx_faults: The same for bytes from the host.
+        tx_faults: The same for bytes to the host.
+        modem_operations: Carries out what the modem does to its own flash; can cut the power.
 
     Raises:
         UsageError: Unknown model or firmware, or an impossible rate.
@@ -124,6 +131,8 @@ class VirtualBoard:
         self._bootloader_options = bootloader or default_options(model, button=recovers)
         self._button_held = recovers if button_held is None else button_held
         self._retained = RetainedState()
+        self.replies = ReplyFaults(self.faults)
+        self.modem_operations = ModemOperations()
         self._event_condition = clock.condition()
         self._listeners: list[Callable[[BoardEvent], None]] = []
         self._mailbox: deque[Callable[[], None]] = deque()
@@ -131,6 +140,8 @@ class VirtualBoard:
         self._thread: clock.Thread | None = None
         self._timeline = Timeline(self.timing)
         self._cpu = Cpu(self._timeline)
+        self.rx_faults = ByteFaults(self.faults.rx, self.faults.seed, self.faults.rx_rates)
+        self.tx_faults = ByteFaults(self.faults.tx, self.faults.seed, self.faults.tx_rates)
         uart = uart or UartOptions()
         has_flow_control = board.flow_control if flow_control is None else flow_control
         self._uart = Uart(
@@ -139,8 +150,8 @@ class VirtualBoard:
             on_received=self._on_received,
             on_overrun=lambda count: self._note("bytes-lost", count=count),
             options=replace(uart, flow_control=uart.flow_control and has_flow_control),
-            rx_faults=ByteFaults(self.faults.rx, self.faults.seed, self.faults.rx_rates),
-            tx_faults=ByteFaults(self.faults.tx, self.faults.seed, self.faults.tx_rates),
+            rx_faults=self.rx_faults,
+            tx_faults=self.tx_faults,
         )
         self._ideal_flash = ideal_flash
         self._powered = False
@@ -372,6 +383,7 @@ class VirtualBoard:
             uart=self._uart,
             flash=self.flash,
             layout=self.layout,
+            replies=self.replies,
             retained=self._retained,
             button_held=lambda: self._button_held,
             reset=self._reset,
@@ -410,6 +422,7 @@ class VirtualBoard:
             self._modem_options,
             board_model(self.model),
             changed=self._keeper.changed,
+            operations=self.modem_operations,
         )
         return Hardware(
             timeline=self._timeline,
@@ -419,6 +432,7 @@ class VirtualBoard:
             layout=self.layout,
             modem=modem,
             faults=self.faults,
+            replies=self.replies,
             retained=self._retained,
             reset=self._reset,
             note=self._note,
