@@ -124,6 +124,11 @@ class ByteFaults:
             start = index + 1
         return bytes(result + data[start:])
 
+    def forget(self) -> None:
+        """Leave all bytes alone from now on."""
+        self._faults.clear()
+        self._next_random = math.inf
+
     def _gap(self) -> float:
         chance = self._rates.chance
         return self._random.expovariate(chance) if chance else math.inf
@@ -154,9 +159,14 @@ class ReplyFaults:
     """
 
     def __init__(self, plan: FaultPlan) -> None:
-        self._plan = plan
+        self._faults = dict(plan.replies)
+        self._delay_ns = plan.reply_delay_ms * _NS_PER_MS
         self.count = 0
         """How many replies there have been."""
+
+    def forget(self) -> None:
+        """Leave all replies alone from now on."""
+        self._faults.clear()
 
     def give(
         self,
@@ -171,11 +181,11 @@ class ReplyFaults:
             transmit: Sends bytes.
             later: Does something after so many nanoseconds.
         """
-        fault = self._plan.replies.get(self.count)
+        fault = self._faults.get(self.count)
         self.count += 1
         if fault is ReplyFault.DROP:
             return
         if fault is ReplyFault.DELAY:
-            later(self._plan.reply_delay_ms * _NS_PER_MS, lambda: transmit(data))
+            later(self._delay_ns, lambda: transmit(data))
             return
         transmit(data * 2 if fault is ReplyFault.DUPLICATE else data)

@@ -136,6 +136,11 @@ class Scheduler:
         while process.tasks:
             self.join(next(iter(process.tasks)), None)
 
+    def sleep(self, seconds: float) -> None:
+        """Let the running thread do nothing for a while."""
+        self.enter()
+        self.block(seconds)
+
     def join(self, task: Task, timeout: float | None) -> None:
         """Wait for the end of a thread."""
         if not task.done:
