@@ -19,7 +19,8 @@ class BoardIdentity:
         firmware: Which firmware answers: over AT Nordic's Serial Modem, its predecessor Serial LTE Modem, the
             at_client sample, or something else; over SMP an application's server, MCUboot's serial recovery, or the
             sample that updates the modem (fmfu).
-        application_version: Version text of ``#XSMVER`` or ``#XSLMVER``, or the running image's over SMP.
+        application_version: Version text of ``#XSMVER``, or the running image's over SMP; ``#XSLMVER`` only tells that of
+            the SDK, which proves nothing about an update.
         libmodem_version: Version of the modem library in that application.
         application_digest: Image digest (hex) of the running application, where the board tells.
         pending_version: Version of an image that waits for the next reset, where the board tells.
@@ -73,7 +74,7 @@ def read_identity(modem: Modem, port: str) -> BoardIdentity:
         short_modem_version=_ask(modem.short_version),
         modem_uuid=_ask(modem.modem_uuid),
         device_uuid=_ask(modem.device_uuid),
-        application_version=application.version if application else None,
+        application_version=application.version if application and application.is_own else None,
         libmodem_version=application.fields[1] if application and len(application.fields) > 1 else None,
         bootloader_version=_ask(modem.bootloader_version),
         bootloader_slot=_ask(modem.bootloader_slot),

@@ -68,6 +68,11 @@ class FirmwareVersion:
     version: str
     fields: tuple[str, ...]
 
+    @property
+    def is_own(self) -> bool:
+        """Whether :attr:`version` is the application's own, and not its SDK's."""
+        return self.command == "#XSMVER"
+
 
 class Modem:
     """Typed commands; every method raises what ``AtClient.command`` raises."""

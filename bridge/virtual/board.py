@@ -328,7 +328,8 @@ class VirtualBoard:
         self._cpu.spend(duration_ns)
         before, self._erased_pages = self._erased_pages, self.flash.erased_pages
         erased = self._erased_pages > before
-        self._uart.stall(begin_ns, self._cpu.now_ns, duration_ns if erased else WORD_WRITE_NS)
+        if self.flash.stalls_cpu:
+            self._uart.stall(begin_ns, self._cpu.now_ns, duration_ns if erased else WORD_WRITE_NS)
 
     # --- power, reset, boot ---------------------------------------------------------------------------------
 

@@ -72,11 +72,6 @@ class BootloaderOptions:
     baud: int = 115_200
     interrupt_driven: bool = True
 
-    @property
-    def recovery(self) -> bool:
-        """Whether there is serial recovery."""
-        return bool(self.entries)
-
 
 _BUTTON: Final = frozenset((RecoveryEntry.BUTTON,))
 
