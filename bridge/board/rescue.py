@@ -60,7 +60,8 @@ def _search(at: AtClient, link: Link, baud: int, deadline: float) -> bool:
         if fill_up(at, link, _LARGEST_CHUNK_BYTES, deadline):
             _log.info("the board was left in data mode at %d baud", rate)
             at.synchronise()
-            return_to_baud(at, link, baud)
+            if rate != baud:
+                return_to_baud(at, link, baud)
             return True
     return False
 
@@ -117,9 +118,9 @@ def return_to_baud(at: AtClient, link: Link, baud: int) -> None:
             link.set_baud(rate)
         except UsageError:
             continue
-        # It may well hear us without our hearing it.
-        at.write_raw(f"AT+IPR={baud}\r".encode(), 3.0)
-        at.probe(_PROBE_S)
+        # It may well hear us without our hearing it. If its answer comes late it must not be taken for the next one.
+        at.send_then_command(b"", f"AT+IPR={baud}", 3.0)
+        at.poll_result(_PROBE_S)
         link.set_baud(baud)
         if at.probe(_PROBE_S) or at.probe(_PROBE_S):
             at.synchronise()

@@ -1,18 +1,20 @@
 """``nrf91-bridge flash``: one local image onto one board; check, transfer, reboot, verify, confirm, without any cloud."""
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bridge.cli.image_store import open_store
+from bridge.cli.journals import open_journal, place_of, port_for_us
 from bridge.cli.options import (
     BaudOption,
     ConfirmOption,
     DowngradeOption,
     FlowControlOption,
     ImageStoreOption,
+    JournalOption,
     JsonOption,
     KeyOption,
     LineBytesOption,
@@ -30,10 +32,13 @@ from bridge.cli.options import (
     UploadImageOption,
 )
 from bridge.cli.output import use_json
+from bridge.cli.signals import stopping
 
 if TYPE_CHECKING:
     from bridge.fota import Policy, RouteOpener
     from bridge.image import ImageSource
+
+_OWNER = "nrf91-bridge flash"
 
 
 def register(app: typer.Typer) -> None:
@@ -68,6 +73,7 @@ def flash(
     address: ProbeAddressOption = None,
     board: ProbeBoardOption = None,
     store: ImageStoreOption = None,
+    journal: JournalOption = None,
     check_only: Annotated[
         bool, typer.Option("--dry-run", help="All checks, board included, but no write.")
     ] = False,
@@ -77,6 +83,7 @@ def flash(
     use_json(json)
     from bridge.cli.view import UpdateView  # noqa: PLC0415
     from bridge.fota import Update, UpdateOptions  # noqa: PLC0415
+    from bridge.fota.local_update import LocalUpdate  # noqa: PLC0415
 
     options = UpdateOptions(
         policy=make_policy(key, allow_same_version, allow_downgrade, slot_size),
@@ -100,9 +107,18 @@ def flash(
         probe_address=hex_address(address),
         probe_board=board,
     )
-    update = Update(source, route, options=options)
-    with UpdateView(json=json) as view, closing(iter(update)) as events:
-        for event in events:
+    with ExitStack() as stack:
+        update: Update | LocalUpdate
+        if check_only:
+            update = Update(source, route, options=options)
+        else:
+            place = place_of(port, serial_number, transport)
+            stack.enter_context(port_for_us(place, _OWNER))
+            opened = stack.enter_context(open_journal(journal, place, _OWNER))
+            update = LocalUpdate(source, route, opened, place, options)
+            stack.enter_context(stopping(update.stop))
+        view = stack.enter_context(UpdateView(json=json))
+        for event in stack.enter_context(closing(iter(update))):
             view.show(event)
     if update.error is not None:
         raise update.error

@@ -9,6 +9,7 @@ from bridge.cloud import Connection, Endpoint, JobDocument, JobExecution, JobsCl
 from bridge.fetch import Download, DownloadOptions
 from bridge.fota.agent import Agent, SourceMaker
 from bridge.fota.events import UpdateEvent
+from bridge.fota.journal import Journal
 from bridge.fota.route import RouteOpener
 from bridge.fota.update_options import UpdateOptions
 from bridge.image import ImageSource
@@ -60,6 +61,8 @@ def running_agent(
     *,
     options: UpdateOptions | None = None,
     on_event: Callable[[JobExecution, UpdateEvent], None] = lambda _execution, _event: None,
+    journal: Journal | None = None,
+    place: str = "",
 ) -> Iterator[Agent]:
     """Connect to the broker and offer an agent; the connection is closed in the end.
 
@@ -70,9 +73,20 @@ def running_agent(
         downloads: How images are fetched.
         options: How updates are done.
         on_event: Told about every event of every update.
+        journal: Where updates are written down; without one they are forgotten with the process.
+        place: Where the board is, for the journal.
 
     Yields:
         The agent; call its ``run``.
     """
     with Connection(endpoint) as connection, JobsClient(connection, thing_name) as jobs:
-        yield Agent(jobs, open_route, source_maker(downloads), options=options, on_event=on_event)
+        yield Agent(
+            jobs,
+            open_route,
+            source_maker(downloads),
+            options=options,
+            on_event=on_event,
+            journal=journal,
+            thing=thing_name,
+            place=place,
+        )

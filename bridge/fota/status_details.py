@@ -4,19 +4,35 @@ Limits (10 pairs, keys of ``[a-zA-Z0-9:_-]``, values of at most 1024 characters)
 ``docs/job-documents.md``.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
-from bridge.fota.events import BoardIdentified, Finished, ImageAccepted, Progress, StageStarted, UpdateEvent
+from bridge.fota.events import (
+    BoardIdentified,
+    Finished,
+    ImageAccepted,
+    Progress,
+    Stage,
+    StageStarted,
+    UpdateEvent,
+)
 
 PROGRESS_STEP_PERCENT: Final = 10
 """Progress is reported each time that this much more has been written."""
 
+_BEFORE_ANY_EFFECT: Final = frozenset({Stage.QUEUED, Stage.FETCH, Stage.CHECK})
+
 
 class StatusDetails:
-    """Folds update events into the pairs that the cloud sees."""
+    """Folds update events into the pairs that the cloud sees.
 
-    def __init__(self) -> None:
-        self._pairs: dict[str, str] = {}
+    Args:
+        earlier: Pairs that an earlier run left; the stage in them stays until the board is changed again.
+    """
+
+    def __init__(self, earlier: Mapping[str, str] | None = None) -> None:
+        self._pairs: dict[str, str] = dict(earlier or {})
+        self._keeps_stage = bool(earlier)
         self._reported_percent = 0
 
     def to_dict(self) -> dict[str, str]:
@@ -29,7 +45,9 @@ class StatusDetails:
         Returns:
             Whether the change is worth a report: a stage change or another 10 %.
         """
-        self._pairs["stage"] = event.stage.value
+        self._keeps_stage = self._keeps_stage and event.stage in _BEFORE_ANY_EFFECT
+        if not self._keeps_stage or isinstance(event, Finished):
+            self._pairs["stage"] = event.stage.value
         match event:
             case StageStarted():
                 return True

@@ -13,6 +13,7 @@ from bridge.fota.agent import Agent
 from bridge.fota.choose_route import RouteOptions, route_opener
 from bridge.fota.events import BoardIdentified, Finished, Stage, StageStarted, UpdateEvent
 from bridge.fota.image_store import KnownImageStore
+from bridge.fota.journal import Journal
 from bridge.fota.update_options import UpdateOptions
 from bridge.image import ImageSource
 from bridge.lab.campaign.bench import SERIAL_NUMBER, Bench
@@ -74,6 +75,8 @@ class Host:
         self._kill_at_steps = list(kill_at_steps)
         self._process: Process | None = None
         self._agent: Agent | None = None
+        self._journal: Journal | None = None
+        self._downloads: list[Download] = []
         self.steps = 0
         self.lives = 0
 
@@ -97,6 +100,11 @@ class Host:
         self._timeline.note("host", "was killed" if self._process.dead else "ended", step=self._process.steps)
         self._process = self._agent = None
         self._around.bench.release_port()
+        if self._journal is not None:
+            self._journal.close()
+        for download in self._downloads:
+            download.close()
+        self._downloads.clear()
 
     def stop(self) -> None:
         """Ask it to end, and wait until it has."""
@@ -109,6 +117,7 @@ class Host:
         around = self._around
         with (
             ports_from(around.bench.ports),
+            Journal(self._disk / "journal.sqlite3") as self._journal,
             SimulatedChannel(around.cloud, self._timeline) as channel,
             JobsClient(channel, THING) as jobs,
         ):
@@ -118,6 +127,9 @@ class Host:
                 self._download,
                 options=self._options(),
                 on_event=self._on_event,
+                journal=self._journal,
+                thing=THING,
+                place=SERIAL_NUMBER,
             )
             try:
                 self._agent.run()
@@ -149,6 +161,7 @@ class Host:
             refresh_url=fresh_url,
             web=SimulatedWeb(self._around.server),
         )
+        self._downloads.append(download)
         download.start()
         return download
 

@@ -3,6 +3,7 @@
 import os
 import termios
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,17 @@ def test_given_a_board_left_at_another_rate_it_is_brought_back() -> None:
     with RateAwarePeer(baud=1_000_000) as peer, Board.open(peer.path, timeout_s=2) as board:
         assert peer.baud == 115_200
         assert board.modem.imei() == "352656100367872"
+
+
+def test_given_a_slow_answer_to_the_change_of_rate_it_is_not_taken_for_a_later_one() -> None:
+    class SlowPeer(RateAwarePeer):
+        def lookup(self, command: str) -> str | bytes:
+            time.sleep(0.4 if "IPR" in command else 0.02)  # a peer on a line has no other way to be slow
+            return super().lookup(command)
+
+    with SlowPeer(baud=1_000_000) as peer, Board.open(peer.path, timeout_s=5) as board:
+        assert board.modem.imei() == "352656100367872"
+        assert board.modem.model() == "nRF9151-LACA"
 
 
 @pytest.mark.parametrize("missing_bytes", [1, 3, 64, 65, 300, 5000])

@@ -67,6 +67,7 @@ class FakeJobs:
         details: Mapping[str, str],
         *,
         step_timeout_minutes: int | None = None,
+        exclusive: bool = False,
     ) -> JobExecution:
         self._maybe_fail()
         assert self.execution is not None

@@ -8,6 +8,7 @@ import pytest
 from bridge.errors import BridgeError
 from bridge.fota import Finished, Outcome, Policy, Update, UpdateCanceledError, UpdateEvent, UpdateOptions
 from bridge.fota.choose_route import RouteOptions, Transport, route_opener
+from bridge.fota.earlier_run import EarlierRun
 from bridge.fota.events import BoardIdentified, Notice, Progress, Stage
 from bridge.fota.image_store import KnownImageStore
 from bridge.image import FileSource, inspect_file
@@ -122,7 +123,7 @@ def test_given_a_run_that_ended_after_scheduling_then_the_next_one_only_reboots_
     image = rig.samples.application("2.0.0")
     rig.update(image, gate=killed)
     assert rig.next_swap is SwapType.TEST
-    events, end, _ = rig.update(image, interrupted_from="1.0.0")
+    events, end, _ = rig.update(image, earlier=EarlierRun(Stage.REBOOT, "1.0.0"))
     assert any(isinstance(event, Notice) and "waits for the reboot" in event.text for event in events)
     assert (end.outcome, end.running_version) == (Outcome.SUCCEEDED, "2.0.0")
 
