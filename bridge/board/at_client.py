@@ -215,6 +215,12 @@ class AtClient:
         self._fresh = False
         return True
 
+    def settle(self) -> None:
+        """Wait until the line is quiet, and forget what came: answers that were late, or came twice."""
+        with self._commands:
+            while self.poll_result(_QUIET_S) is not None:
+                pass
+
     def _give_up(self) -> None:
         self._in_step = False
         with self._changed:

@@ -10,7 +10,7 @@ from bridge import clock
 from bridge.cloud import TAKEN_OVER, JobDocument, JobExecution, JobGoneError, JobStatus, parse_document
 from bridge.errors import BenchError, BridgeError, CloudError, InterruptedUpdateError
 from bridge.fota.earlier_run import EarlierRun
-from bridge.fota.events import Finished, Outcome, Stage, StageStarted, UpdateCanceledError, UpdateEvent
+from bridge.fota.events import Finished, Stage, StageStarted, UpdateCanceledError, UpdateEvent
 from bridge.fota.job_result import STATUS, JobResult, result_from
 from bridge.fota.journal import Journal
 from bridge.fota.journal_record import UpdateRecord
@@ -122,7 +122,7 @@ class Agent:
             if execution is None:
                 continue
             last = self.work(execution)
-            if once or last.finished.outcome is Outcome.INTERRUPTED:
+            if once or self._stop.is_set():
                 break
         return last
 
@@ -267,9 +267,16 @@ class Agent:
                 if clock.monotonic() > deadline_s:
                     raise
                 _log.warning("waiting for the cloud: %s", error.message)
-                self._jobs.wait_for_job_change(RETRY_S)
+                self._wait_for_cloud()
             if self._stop.is_set():
                 raise InterruptedUpdateError("told to stop while the cloud could not be reached")
+
+    def _wait_for_cloud(self) -> None:
+        """A cloud that will never take us again ends our process, but not the job: the next process goes on with it."""
+        try:
+            self._jobs.wait_for_job_change(RETRY_S)
+        except CloudError as error:
+            raise InterruptedUpdateError(f"the cloud is lost for good: {error.message}") from error
 
     def _ended(self, execution: JobExecution, error: BridgeError, details: StatusDetails) -> JobResult:
         """An end before the update line began: no job any more, or a document that makes no sense."""

@@ -18,6 +18,9 @@ from bridge.image import ImageHead, ImageKind
 EFFECT_STAGES: Final = frozenset({Stage.TRANSFER, Stage.SCHEDULE, Stage.REBOOT, Stage.VERIFY, Stage.CONFIRM})
 """Stages in which the board is changed."""
 
+SCHEDULED_STAGES: Final = EFFECT_STAGES - {Stage.TRANSFER}
+"""Stages in which the image may be scheduled."""
+
 _REBOOTING: Final = frozenset({Stage.REBOOT, Stage.VERIFY, Stage.CONFIRM})
 _REBOOTED: Final = frozenset({Stage.VERIFY, Stage.CONFIRM})
 _MODEM_KINDS: Final = frozenset({ImageKind.MODEM_DELTA, ImageKind.MODEM_FULL, ImageKind.MODEM_PACKAGE})

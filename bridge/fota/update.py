@@ -4,12 +4,20 @@ import logging
 from collections.abc import Generator, Iterator
 from contextlib import closing
 
+from bridge import clock
 from bridge.board import BoardIdentity, BootReport
 from bridge.dfu import DfuTarget, TransferImage
 from bridge.dfu.transfer import transfer
-from bridge.errors import BenchError, BridgeError, InterruptedUpdateError
+from bridge.errors import BenchError, BoardRefusedError, BridgeError, InterruptedUpdateError
 from bridge.fota.base_choice import open_rebuilt, remember_image
-from bridge.fota.earlier_run import EarlierRun, Position, find_position, not_taken_error, patient
+from bridge.fota.earlier_run import (
+    SCHEDULED_STAGES,
+    EarlierRun,
+    Position,
+    find_position,
+    not_taken_error,
+    patient,
+)
 from bridge.fota.events import (
     BoardIdentified,
     Finished,
@@ -30,6 +38,7 @@ from bridge.fota.policy import check_head, check_image, check_route
 from bridge.fota.proof import Proof, WantedImage
 from bridge.fota.proving import Proving
 from bridge.fota.route import Route, RouteOpener
+from bridge.fota.second_look import LONGEST_S, LOST, found_again
 from bridge.fota.update_options import CommitGate, Recorder, UpdateOptions
 from bridge.image import FirmwareImage, ImageHead, ImageKind, ImageSource
 
@@ -63,10 +72,16 @@ class Update:
         self.error: BridgeError | None = None
         self._options = options or UpdateOptions()
         self._source = InspectedSource(source, self._options.member, self._options.image_index)
+        self._open_plainly = open_route
         self._open_route = patient(open_route, self._options.earlier, lambda: self._stop_reason is not None)
         self._gate = commit_gate
         self._record = record
         self._committed = False
+        earlier = self._options.earlier
+        self._may_be_scheduled = earlier is not None and earlier.stage in SCHEDULED_STAGES
+        self._left_behind: BridgeError | None = None
+        self._board_id: str | None = None
+        self._digest: str | None = None
         self._stage = Stage.QUEUED
         self._stop_reason: UpdateCanceledError | InterruptedUpdateError | None = None
         self._head: ImageHead | None = None
@@ -117,12 +132,21 @@ class Update:
         self._source.wait_size()
         self._raise_if_stopped()
         yield StageStarted(Stage.CHECK)
+        try:
+            yield from self._on_board(head)
+        except BridgeError as error:
+            if not self._is_open_question(error):
+                raise
+            yield from self._look_again(error)
+
+    def _on_board(self, head: ImageHead) -> Generator[UpdateEvent, None, None]:
         with self._open_route(head) as route:
             before = route.identify()
             self._head = head = self._source.fit_board(route.kinds, before.bootloader_slot)
             size_bytes = self._source.wait_size()
             proof = route.proof(_written_kind(head), before)
             self._from_version = self._running_version = proof.version_of(before)
+            self._board_id = before.imei
             yield BoardIdentified.of(self._stage, before, route.name, route.why)
             if (earlier := self._options.earlier) is not None:
                 position = find_position(earlier, proof, before, head.version)
@@ -136,7 +160,7 @@ class Update:
                 return
             target = route.target(head.kind)
             image = yield from self._write(route, target, head, size_bytes)
-            wanted = WantedImage(image.version, image.mcuboot.digest if image.mcuboot else None)
+            wanted = WantedImage(image.version, self._digest)
             yield from self._prove(route, proof, wanted).reboot(target, self._options.confirm_timeout_s)
             self._success = proof.success
             remember_image(self._source, image, self._options.image_store)
@@ -171,19 +195,21 @@ class Update:
                     yield from self._pass_point_of_no_return(head)
                 yield from self._transfer(target, image)
                 found = self._judge()
-                yield ImageJudged(self._stage, found.sha256, found.mcuboot.digest if found.mcuboot else None)
+                self._digest = found.mcuboot.digest if found.mcuboot else None
+                yield ImageJudged(self._stage, found.sha256, self._digest)
                 self._ask_before(Stage.SCHEDULE)
                 yield StageStarted(Stage.SCHEDULE)
-                target.schedule(found.mcuboot.digest if found.mcuboot else None)
+                self._may_be_scheduled = True
+                target.schedule(self._digest)
                 self._ask_before(Stage.REBOOT)
                 whole = self._committed = True
             except BridgeError as error:
                 failure = error
                 raise
             finally:
-                left_behind = None if whole else invalidate(target)
+                self._left_behind = None if whole else invalidate(target)
                 if failure is not None and target.in_place:
-                    failure.hint = hint_in_place(failure, left_behind)
+                    failure.hint = hint_in_place(failure, self._left_behind)
         return found
 
     def _ask_before(self, stage: Stage) -> None:
@@ -213,6 +239,8 @@ class Update:
             yield Progress(
                 self._stage, step.done_bytes, image.size_bytes, step.rate_bytes_per_s, step.attempt
             )
+            if step.done_bytes:
+                self._may_be_scheduled = False  # what an earlier run may have scheduled is gone now
             if not self._committed:
                 self._raise_if_stopped()
 
@@ -234,13 +262,15 @@ class Update:
     ) -> Iterator[UpdateEvent]:
         """Bring to its end what an earlier run of this very update began."""
         self._from_version = earlier.from_version
+        self._may_be_scheduled = True
         kind, wanted = _written_kind(head), WantedImage(head.version, earlier.digest)
         proving = self._prove(route, proof, wanted)
         if position is Position.WAITING:
             yield self._found("after the image was scheduled; it waits for the reboot")
-            self._gate(Stage.REBOOT)
+            target = route.target(kind)
+            self._ask_once_more(target, kind)
             self._committed = True
-            yield from proving.reboot(route.target(kind), self._options.confirm_timeout_s)
+            yield from proving.reboot(target, self._options.confirm_timeout_s)
         elif position is Position.RUNNING:
             self._committed = True
             yield self._found("after the image was scheduled; the board runs it already")
@@ -251,6 +281,67 @@ class Update:
             raise not_taken_error(earlier, kind)
         self._success = proof.success
         yield StageStarted(Stage.DONE)
+
+    def _ask_once_more(self, target: DfuTarget, kind: ImageKind) -> None:
+        """Whether what is scheduled already is still wanted; one that the board does not give up is brought to its end."""
+        try:
+            self._ask_before(Stage.REBOOT)
+        except InterruptedUpdateError:
+            raise
+        except BridgeError:
+            left = discard(target, TransferImage(kind, self._source.wait_size()))
+            if not isinstance(left, BoardRefusedError):
+                raise
+
+    # --- when the board is lost -----------------------------------------------------------------------------
+
+    def _is_open_question(self, error: BridgeError) -> bool:
+        """Whether the image may be installed in spite of the failure, now or by a later reset."""
+        if not self._may_be_scheduled or isinstance(error, InterruptedUpdateError):
+            return False
+        return isinstance(error, LOST) or self._left_behind is not None
+
+    def _look_again(self, failure: BridgeError) -> Generator[UpdateEvent, None, None]:
+        """Find out what became of a board that was lost, and bring the update to an end that is true."""
+        assert self._head is not None
+        yield Notice(
+            self._stage, f"{failure.message}; the image may be scheduled, so the board is looked at again"
+        )
+        deadline_s = clock.monotonic() + LONGEST_S
+        while True:
+            earlier = EarlierRun(self._stage, self._from_version, self._digest, self._board_id)
+            if self._options.earlier is not None and self._stage not in SCHEDULED_STAGES:
+                earlier = self._options.earlier
+            try:
+                with found_again(self._open_plainly, self._head, deadline_s, self._interruption) as (
+                    route,
+                    now,
+                ):
+                    yield from self._settle(failure, earlier, route, now)
+            except LOST as lost:
+                if lost is failure or clock.monotonic() > deadline_s:
+                    raise failure from None
+            else:
+                return
+
+    def _settle(
+        self, failure: BridgeError, earlier: EarlierRun, route: Route, now: BoardIdentity
+    ) -> Iterator[UpdateEvent]:
+        assert self._head is not None
+        head, kind = self._head, _written_kind(self._head)
+        proof = route.proof(kind, now)
+        self._running_version = proof.version_of(now)
+        position = find_position(earlier, proof, now, head.version)
+        if position is not Position.UNKNOWN:
+            yield from self._take_up(position, earlier, route, proof, head)
+            return
+        left = discard(route.target(kind), TransferImage(kind, self._source.wait_size()))
+        if isinstance(left, LOST):
+            raise left
+        raise failure
+
+    def _interruption(self) -> BridgeError | None:
+        return self._stop_reason if isinstance(self._stop_reason, InterruptedUpdateError) else None
 
     def _found(self, what: str) -> Notice:
         return Notice(self._stage, f"an earlier run was cut off {what}")

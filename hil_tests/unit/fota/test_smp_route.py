@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, InterruptedUpdateError
 from bridge.fota import Finished, Outcome, Policy, Update, UpdateCanceledError, UpdateEvent, UpdateOptions
 from bridge.fota.choose_route import RouteOptions, Transport, route_opener
 from bridge.fota.earlier_run import EarlierRun
@@ -118,7 +118,7 @@ def test_given_a_cancelled_job_before_scheduling_then_the_slot_is_empty_again(ri
 def test_given_a_run_that_ended_after_scheduling_then_the_next_one_only_reboots_and_proves(rig: Rig) -> None:
     def killed(stage: Stage) -> None:
         if stage is Stage.REBOOT:
-            raise UpdateCanceledError("the process is gone")
+            raise InterruptedUpdateError("the process is gone")
 
     image = rig.samples.application("2.0.0")
     rig.update(image, gate=killed)
@@ -128,10 +128,24 @@ def test_given_a_run_that_ended_after_scheduling_then_the_next_one_only_reboots_
     assert (end.outcome, end.running_version) == (Outcome.SUCCEEDED, "2.0.0")
 
 
+def test_given_a_job_cancelled_after_scheduling_then_what_the_board_does_not_give_up_is_brought_to_its_end(
+    rig: Rig,
+) -> None:
+    """It would else be installed by the next reset, whenever that comes, with nobody to see it or to confirm it."""
+
+    def gate(stage: Stage) -> None:
+        if stage is Stage.REBOOT:
+            raise UpdateCanceledError("cancelled")
+
+    _, end, _ = rig.update(rig.samples.application("2.0.0"), gate=gate)
+    assert (end.outcome, end.running_version) == (Outcome.SUCCEEDED, "2.0.0")
+    assert rig.next_swap is SwapType.NONE
+
+
 def test_given_a_slot_that_is_taken_then_that_is_said_before_anything_is_written(rig: Rig) -> None:
     def killed(stage: Stage) -> None:
         if stage is Stage.REBOOT:
-            raise UpdateCanceledError("the process is gone")
+            raise InterruptedUpdateError("the process is gone")
 
     rig.update(rig.samples.application("2.0.0"), gate=killed)
     _, end, error = rig.update(rig.samples.application("3.0.0"))
