@@ -38,6 +38,7 @@ _log = logging.getLogger(__name__)
 MAX_VERSION_CONFLICTS: Final = 5
 _REMEMBERED_REPORTS: Final = 16
 """A report whose reply was lost may still be what the service has; after so many it cannot be."""
+_IMPOSSIBLE_VERSION: Final = 2**31 - 1
 _GONE_CODES: Final = {"InvalidStateTransition", "ResourceNotFound", "TerminalStateReached"}
 
 
@@ -164,6 +165,22 @@ class JobsClient:
         raise CloudError(
             f"job {execution.job_id} is being changed by someone else all the time", reason="version-conflict"
         )
+
+    def has_taken(
+        self, job_id: str, execution_number: int, status: JobStatus, details: Mapping[str, str]
+    ) -> bool:
+        """Whether an execution ended with a report of ours whose reply was lost; changes nothing.
+
+        Only the rejection of an update shows the state of an execution that has ended, so one is sent that cannot be taken.
+
+        Raises:
+            CloudError: The broker or the service does not answer.
+        """
+        never = JobExecution(job_id, execution_number, _IMPOSSIBLE_VERSION, JobStatus.IN_PROGRESS)
+        wanted = clean_details(details)
+        build = partial(build_update, execution=never, status=status, details=wanted)
+        state = read_state(self._request(self._topics.update(check_job_id(job_id)), build).reply.body)
+        return state is not None and _is_wanted(state, status, wanted, repeated=False)
 
     def wait_for_job_change(self, timeout_s: float) -> bool:
         """Block until :meth:`next_job` may have something new to say: a notification, or a reconnect.

@@ -17,7 +17,13 @@ from bridge.fota.journal_errors import corrupt_error, journal_error, shown, unus
 from bridge.fota.journal_schema import MIGRATIONS, check_identity, migrate
 
 BALLAST_BYTES: Final = 256 * 1024
-"""More than one update ever writes, so that the disk has room for its end when it had room for its beginning."""
+"""Room that an update has from its beginning on, so that the disk does not get full under it."""
+_PRAGMAS: Final = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "wal_autocheckpoint = 50",  # pages: the log starts again before it has used up the ballast
+)
 
 
 class JournalDb:
@@ -148,7 +154,7 @@ def _connect(file: Path | None) -> sqlite3.Connection:
             connection.row_factory = sqlite3.Row
             check_identity(connection, file)
             _check_whole(connection, file)
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            for pragma in _PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
             migrate(connection, file, MIGRATIONS)
         except BaseException:

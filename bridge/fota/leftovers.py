@@ -28,8 +28,23 @@ def discard(target: DfuTarget, image: TransferImage) -> BridgeError | None:
     return None
 
 
-def hint_in_place(failure: BridgeError, left_behind: BridgeError | None) -> str | None:
-    """What to do when writing in place failed: the target says what is left, where it knows."""
+def tell_leftover(failure: BridgeError, left_behind: BridgeError | None, *, in_place: bool) -> None:
+    """Add to why an update failed what is left of it on the board, and what to do about that.
+
+    Args:
+        failure: Why it failed.
+        left_behind: Why what was written could not be made harmless, if it could not.
+        in_place: Whether what ran before was overwritten.
+    """
+    if in_place:
+        failure.hint = _hint_in_place(failure, left_behind)
+    elif isinstance(left_behind, BoardRefusedError):
+        failure.args = (f"{failure.message}; what was written is still there: {left_behind.message}",)
+        failure.hint = left_behind.hint
+
+
+def _hint_in_place(failure: BridgeError, left_behind: BridgeError | None) -> str | None:
+    """The target says what is left, where it knows."""
     if isinstance(left_behind, BoardRefusedError):
         return f"{left_behind.message}. {left_behind.hint or ''}".rstrip()
     if isinstance(failure, LinkError):

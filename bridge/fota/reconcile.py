@@ -8,7 +8,7 @@ import logging
 
 from bridge import clock
 from bridge.board import BoardIdentity, BootReport
-from bridge.cloud import JobExecution, JobGoneError, JobStatus
+from bridge.cloud import JobExecution, JobGoneError
 from bridge.dfu import TransferImage
 from bridge.errors import BridgeError, VerificationError
 from bridge.fota.earlier_run import (
@@ -24,7 +24,7 @@ from bridge.fota.job_result import STATUS
 from bridge.fota.journal import Journal
 from bridge.fota.journal_record import UpdateRecord
 from bridge.fota.journal_values import JournalEntry, Order, Report
-from bridge.fota.leftovers import discard
+from bridge.fota.leftovers import discard, tell_leftover
 from bridge.fota.outcome import outcome_of
 from bridge.fota.proof import WantedImage
 from bridge.fota.proving import Proving
@@ -33,9 +33,6 @@ from bridge.fota.route import Route, RouteOpener
 from bridge.image import ImageHead, ImageKind
 
 _log = logging.getLogger(__name__)
-
-_NEVER_SEEN_VERSION = 0
-"""The service's versions begin with 1, so that a report with this one changes nothing: it only brings back what is there."""
 
 
 def order_of(execution: JobExecution, thing: str, place: str) -> Order:
@@ -96,6 +93,7 @@ class Reconciler:
         """
         assert entry.outcome is not None
         status = STATUS[entry.outcome]
+        _log.info("job %s ended %s in an earlier run; telling the cloud", execution.job_id, status)
         record = self._journal.record_of(entry)
         try:
             JobReporter(self._jobs, execution, self._stop).finish(status, entry.details)
@@ -108,11 +106,10 @@ class Reconciler:
     def _settle(self, entry: JournalEntry) -> bool:
         execution = self._seen(entry)
         if entry.outcome is not None:
-            job_id, number = entry.order.job_id, entry.order.execution_number
-            assert job_id is not None
-            last = JobExecution(job_id, number or 1, _NEVER_SEEN_VERSION, JobStatus.IN_PROGRESS)
-            _log.info("job %s ended %s in an earlier run; telling the cloud", job_id, entry.outcome)
-            self.report(entry, execution or last)
+            if execution is not None:
+                self.report(entry, execution)
+            else:
+                self._ask_whether_told(entry)
             return True
         if execution is not None:
             return True  # it is offered again
@@ -127,6 +124,18 @@ class Reconciler:
             )
             return False
         return True
+
+    def _ask_whether_told(self, entry: JournalEntry) -> None:
+        """The execution is gone: because its end was reported, or because nobody wants it any more."""
+        order, outcome = entry.order, entry.outcome
+        assert order.job_id is not None
+        assert outcome is not None
+        told = self._jobs.has_taken(order.job_id, order.execution_number or 1, STATUS[outcome], entry.details)
+        record = self._journal.record_of(entry)
+        if told:
+            record.reported(Report.TAKEN, f"{STATUS[outcome]}, before an earlier run ended")
+        else:
+            record.reported(Report.GONE, "the service has no such execution open")
 
     def _seen(self, entry: JournalEntry) -> JobExecution | None:
         """The entry's execution, if the service still has it open."""
@@ -189,8 +198,8 @@ class _LeftBoard:
             )
             if target.in_place:
                 error = _unfinished()
-            elif (left := discard(target, self._image)) is not None:
-                error.args = (f"{error.message}; it could not be invalidated: {left.message}",)
+            else:
+                tell_leftover(error, discard(target, self._image), in_place=False)
         _close_entry(self._entry, self._record, error, self._running)
 
     def _confirm(self) -> None:

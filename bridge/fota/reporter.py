@@ -37,6 +37,12 @@ class JobUpdater(Protocol):
         """Report a status; returns the execution with its new version. ``exclusive`` gives way to another client."""
         ...
 
+    def has_taken(
+        self, job_id: str, execution_number: int, status: JobStatus, details: Mapping[str, str]
+    ) -> bool:
+        """Whether an execution ended with a report of ours whose reply was lost; changes nothing."""
+        ...
+
     def wait_for_job_change(self, timeout_s: float) -> bool:
         """Block until the queue may have changed, or the cloud is there again; raises if it never will be."""
         ...

@@ -32,7 +32,7 @@ from bridge.fota.events import (
     UpdateEvent,
 )
 from bridge.fota.inspection import InspectedSource
-from bridge.fota.leftovers import discard, hint_in_place, invalidate
+from bridge.fota.leftovers import discard, invalidate, tell_leftover
 from bridge.fota.outcome import outcome_of
 from bridge.fota.policy import check_head, check_image, check_route
 from bridge.fota.proof import Proof, WantedImage
@@ -208,8 +208,8 @@ class Update:
                 raise
             finally:
                 self._left_behind = None if whole else invalidate(target)
-                if failure is not None and target.in_place:
-                    failure.hint = hint_in_place(failure, self._left_behind)
+                if failure is not None:
+                    tell_leftover(failure, self._left_behind, in_place=target.in_place)
         return found
 
     def _ask_before(self, stage: Stage) -> None:

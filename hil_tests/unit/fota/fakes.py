@@ -89,6 +89,12 @@ class FakeJobs:
             self.execution = None
         return taken
 
+    def has_taken(
+        self, job_id: str, execution_number: int, status: JobStatus, details: Mapping[str, str]
+    ) -> bool:
+        self._maybe_fail()
+        return bool(self.updates) and self.updates[-1] == (status, dict(details))
+
     def _maybe_fail(self) -> None:
         if self.outages:
             self.outages -= 1

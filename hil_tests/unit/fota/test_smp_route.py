@@ -142,6 +142,22 @@ def test_given_a_job_cancelled_after_scheduling_then_what_the_board_does_not_giv
     assert rig.next_swap is SwapType.NONE
 
 
+def test_given_a_run_that_ended_after_the_reboot_then_the_digest_tells_even_the_same_version_apart(
+    rig: Rig,
+) -> None:
+    again = rig.samples.application("1.0.0", size_bytes=48 * 1024)
+    digest = inspect_file(again).mcuboot
+    assert digest is not None
+    anew = Policy(allow_same_version=True)
+    earlier = EarlierRun(Stage.REBOOT, "1.0.0", digest.digest)
+    events, end, _ = rig.update(again, policy=anew, earlier=earlier)
+    assert end.outcome is Outcome.SUCCEEDED
+    assert any(isinstance(event, Progress) for event in events)
+    events, end, _ = rig.update(again, policy=anew, earlier=earlier)
+    assert end.outcome is Outcome.SUCCEEDED
+    assert not any(isinstance(event, Progress) for event in events)
+
+
 def test_given_a_slot_that_is_taken_then_that_is_said_before_anything_is_written(rig: Rig) -> None:
     def killed(stage: Stage) -> None:
         if stage is Stage.REBOOT:
