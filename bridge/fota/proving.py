@@ -40,13 +40,26 @@ class Proving:
         report = self._proof.apply()
         yield StageStarted(Stage.VERIFY)
         try:
-            self._check(report)
+            try:
+                self._check(report)
+            except VerificationError:
+                if not self._may_not_have_restarted(report):
+                    raise
+                yield Notice(
+                    Stage.VERIFY, "nothing shows that the board has restarted; restarting it once more"
+                )
+                report = self._proof.apply()
+                self._check(report)
         except VerificationError as error:
             if error.reason == STILL_SCHEDULED:
                 # Else it would be installed some day after its job was said to have failed.
                 invalidate(target)
             raise
         yield from self.confirm(report, confirm_timeout_s)
+
+    def _may_not_have_restarted(self, report: BootReport) -> bool:
+        """A request for a restart can get lost like any other, and the board then answers as if it were back."""
+        return not report.messages or self._proof.is_waiting(self._route.identify(), self._wanted)
 
     def _check(self, report: BootReport) -> None:
         """Compare what the board says with what is wanted; before it is condemned it is asked a second time.

@@ -169,8 +169,13 @@ class _RecoveryProof:
         return same_version(now.application_version, wanted.version)
 
     def confirm(self, report: BootReport, wanted: WantedImage, timeout_s: float) -> Iterator[str]:
+        if isinstance(self._route.board, SmpBoard) and self._route.board.in_recovery:
+            yield "the board is in its bootloader's recovery; restarting it to see that the image runs"
+            self._route.leave_recovery(RESET_TIMEOUT_S)
+            check_application(self._before, self._route.identify(), wanted)
         board = self._route.board
         if isinstance(board, SmpBoard):
-            return confirm_over_smp(board, wanted, timeout_s, by_us=self._confirms)
+            yield from confirm_over_smp(board, wanted, timeout_s, by_us=self._confirms)
+            return
         # An image that was written in place is no trial; Serial Modem confirms one that is.
-        return ApplicationProof(board, self._before).confirm(report, wanted, timeout_s)
+        yield from ApplicationProof(board, self._before).confirm(report, wanted, timeout_s)

@@ -225,7 +225,7 @@ class Update:
         self._judge()
         self._raise_if_stopped()
         self._gate(Stage.TRANSFER)
-        self._committed = True
+        self._committed = self._may_be_scheduled = True
         yield Notice(
             self._stage,
             f"point of no return: writing this {head.kind} image overwrites what runs now; if it is cut off, run it again",
@@ -239,9 +239,9 @@ class Update:
             yield Progress(
                 self._stage, step.done_bytes, image.size_bytes, step.rate_bytes_per_s, step.attempt
             )
-            if step.done_bytes:
-                self._may_be_scheduled = False  # what an earlier run may have scheduled is gone now
             if not self._committed:
+                # What an earlier run may have scheduled is gone with the first byte.
+                self._may_be_scheduled = self._may_be_scheduled and not step.done_bytes
                 self._raise_if_stopped()
 
     def _judge(self) -> FirmwareImage:

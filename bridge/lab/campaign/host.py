@@ -20,7 +20,7 @@ from bridge.lab.campaign.bench import SERIAL_NUMBER, Bench
 from bridge.lab.campaign.channel import SimulatedChannel
 from bridge.lab.campaign.cloud import THING, SimulatedCloud
 from bridge.lab.campaign.scenario import Scenario
-from bridge.lab.campaign.scheduler import Process
+from bridge.lab.campaign.scheduler import Process, Task
 from bridge.lab.campaign.timeline import Timeline
 from bridge.lab.campaign.web import ImageServer, SimulatedWeb
 from bridge.lab.campaign.world import SimulatedWorld
@@ -74,6 +74,7 @@ class Host:
         self._disk = disk
         self._kill_at_steps = list(kill_at_steps)
         self._process: Process | None = None
+        self._task: Task | None = None
         self._agent: Agent | None = None
         self._journal: Journal | None = None
         self._downloads: list[Download] = []
@@ -86,19 +87,20 @@ class Host:
         self.lives += 1
         self._process = self._world.process(f"bridge {self.lives}", kill_at)
         self._timeline.note("host", "started")
-        self._world.spawn(self._process, "bridge", self._main)
+        self._task = self._world.spawn(self._process, "bridge", self._main)
 
     @property
     def is_running(self) -> bool:
-        """Whether the process is there."""
-        return self._process is not None and bool(self._process.tasks)
+        """Whether the process is there: it ends with its main thread."""
+        return self._task is not None and not self._task.done
 
     def bury(self) -> None:
         """Note how a process has ended, and do for it what the kernel does then."""
         assert self._process is not None
         self.steps += self._process.steps
         self._timeline.note("host", "was killed" if self._process.dead else "ended", step=self._process.steps)
-        self._process = self._agent = None
+        self._world.kill(self._process)
+        self._process = self._task = self._agent = None
         self._around.bench.release_port()
         if self._journal is not None:
             self._journal.close()
@@ -108,9 +110,9 @@ class Host:
 
     def stop(self) -> None:
         """Ask it to end, and wait until it has."""
-        if self._process is not None and self._agent is not None:
+        if self._task is not None and self._agent is not None:
             self._agent.stop()
-            self._world.wait_end(self._process)
+            self._world.join(self._task)
             self.bury()
 
     def _main(self) -> None:

@@ -28,9 +28,6 @@ def broken_after_job(rig: Rig, story: JobStory, came_up: str | None) -> Iterator
     yield from _lies(rig, story, truth)
     if story.installed_again:
         yield f"{story.job_id} was written again although the board already ran {story.step.version}"
-    if rig.world.failures:
-        name, error = rig.world.failures[0]
-        yield f"thread {name} died of {type(error).__name__}: {error}"
 
 
 def broken_after_rerun(rig: Rig, story: JobStory, came_up: str | None) -> Iterator[str]:

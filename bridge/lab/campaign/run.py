@@ -1,6 +1,7 @@
 """One run: a job with mishaps, a look at the board, a job without, another look."""
 
 import tempfile
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -54,8 +55,14 @@ def carry_out(plan: Plan, images: Images) -> RunResult:
             broken += broken_after_rerun(rig, again, rig.calm_down())
         except StuckError as error:
             broken.append(f"the run does not end: {error}")
+            for place in world.whereabouts():
+                rig.timeline.note("stuck", place)
         finally:
             rig.bench.close()
+        for name, cause in world.failures:
+            broken.append(f"thread {name} died of {type(cause).__name__}: {cause}")
+            for line in "".join(traceback.format_exception(cause)).splitlines():
+                rig.timeline.note("died", line)
         return RunResult(plan, outcome, tuple(broken), tuple(rig.timeline.lines()), world.elapsed_s)
 
 

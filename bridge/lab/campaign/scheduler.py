@@ -8,15 +8,21 @@ of their threads has an effect on the world from then on.
 
 import heapq
 import itertools
+import math
 import random
+import sys
 import threading
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 NS_PER_S: Final = 1_000_000_000
 _START_NS: Final = 1_000 * NS_PER_S
 _NEVER: Final = 1 << 62
-_LONGEST_STANDSTILL: Final = 3_000_000
+_HERE: Final = str(Path(__file__).parent)
+_SHOWN_CALLS: Final = 14
+_LONGEST_STANDSTILL: Final = 500_000
 """So many steps without time going on are a loop that never ends."""
 
 
@@ -59,6 +65,7 @@ class Task:
         self.woken = False
         self.done = False
         self.joining: list[Task] = []
+        self.thread_id: int | None = None
 
 
 class Scheduler:
@@ -134,14 +141,14 @@ class Scheduler:
             StuckError: The world does not get on.
         """
         while process.tasks:
-            self.join(next(iter(process.tasks)), None)
+            self.join(next(iter(process.tasks)))
 
     def sleep(self, seconds: float) -> None:
         """Let the running thread do nothing for a while."""
         self.enter()
         self.block(seconds)
 
-    def join(self, task: Task, timeout: float | None) -> None:
+    def join(self, task: Task, timeout: float | None = None) -> None:
         """Wait for the end of a thread."""
         if not task.done:
             waiting = self.enter()
@@ -158,12 +165,14 @@ class Scheduler:
 
     def _live(self, task: Task, target: Callable[[], object]) -> None:
         task.baton.acquire()
+        task.thread_id = threading.get_ident()
         try:
             target()
         except KilledError:
             pass
         except BaseException as error:  # noqa: BLE001 - reported by whoever runs the world
-            self.failures.append((task.name, error))
+            if not task.process.dead:  # what a dying thread stumbles over is nobody's fault
+                self.failures.append((task.name, error))
         task.done = True
         del task.process.tasks[task]
         for waiting in task.joining:
@@ -171,6 +180,26 @@ class Scheduler:
         following = self._next()
         self._current = following
         following.baton.release()
+
+    def whereabouts(self) -> list[str]:
+        """Where each thread waits, innermost call first; for a world that does not get on."""
+        frames = sys._current_frames()
+        found = []
+        for process in self._processes:
+            for task in process.tasks:
+                if task.thread_id in frames:
+                    calls = traceback.extract_stack(frames[task.thread_id])
+                    ours = [
+                        each
+                        for each in reversed(calls)
+                        if _HERE not in each.filename and "bridge" in each.filename
+                    ]
+                    places = (
+                        f"{Path(each.filename).name}:{each.lineno} {each.name}"
+                        for each in ours[:_SHOWN_CALLS]
+                    )
+                    found.append(f"{process.name}/{task.name}: {' < '.join(places)}")
+        return found
 
     # --- taking turns ---------------------------------------------------------------------------------------
 
@@ -189,6 +218,7 @@ class Scheduler:
             raise KilledError
         self._standstill += 1
         if self._standstill > _LONGEST_STANDSTILL:
+            self._standstill = 0
             raise StuckError(f"{task.name} runs for ever without waiting for anything")
         return task
 
@@ -207,7 +237,7 @@ class Scheduler:
         task.waiting, task.woken = True, False
         if timeout is not None:
             # Rounded up, so that a deadline that was waited for has passed.
-            until_ns = self._now_ns + max(0, -int(-timeout * NS_PER_S // 1))
+            until_ns = self._now_ns + max(0, math.ceil(timeout * NS_PER_S))
             heapq.heappush(self._timers, (until_ns, next(self._order), task, task.waits))
         following = self._next()
         if following is not task:

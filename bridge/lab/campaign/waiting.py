@@ -1,5 +1,6 @@
 """What threads of a simulated world wait on: locks, conditions, events, and each other."""
 
+import math
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -92,7 +93,8 @@ class SimulatedCondition:
 
     def wait_for(self, predicate: Callable[[], _T], timeout: float | None = None) -> _T:
         """Wait until the predicate holds."""
-        deadline_ns = None if timeout is None else self._scheduler.monotonic_ns() + int(timeout * 1e9)
+        # Rounded up: a wait for less than the clock's step must move the clock.
+        deadline_ns = None if timeout is None else self._scheduler.monotonic_ns() + math.ceil(timeout * 1e9)
         result = predicate()
         while not result:
             left_s = None if deadline_ns is None else (deadline_ns - self._scheduler.monotonic_ns()) / 1e9

@@ -18,6 +18,13 @@ def test_a_wait_takes_simulated_time_only() -> None:
     assert time.monotonic() - began < 1.0
 
 
+def test_the_shortest_wait_moves_the_clock() -> None:
+    with SimulatedWorld():
+        before_ns = clock.monotonic_ns()
+        clock.event().wait(1e-13)
+        assert clock.monotonic_ns() == before_ns + 1
+
+
 def test_outside_of_a_world_all_is_real() -> None:
     with SimulatedWorld():
         pass
