@@ -8,6 +8,7 @@ import typer
 from bridge import __version__
 from bridge.cli import (
     board_commands,
+    campaign,
     cloud,
     demo,
     flash,
@@ -29,7 +30,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (flash, run_agent, history, demo, board_commands, smp, probe, image, virtual_board, cloud):
+for group in (
+    flash,
+    run_agent,
+    history,
+    demo,
+    board_commands,
+    smp,
+    probe,
+    image,
+    virtual_board,
+    cloud,
+    campaign,
+):
     group.register(app)
 
 

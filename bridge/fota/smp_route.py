@@ -166,7 +166,10 @@ class _RecoveryProof:
         )
 
     def is_waiting(self, now: BoardIdentity, wanted: WantedImage) -> bool:
-        return same_version(now.application_version, wanted.version)
+        """Written in place, it is what recovery shows; written into the secondary slot, it is pending."""
+        return any(
+            same_version(each, wanted.version) for each in (now.application_version, now.pending_version)
+        )
 
     def confirm(self, report: BootReport, wanted: WantedImage, timeout_s: float) -> Iterator[str]:
         if isinstance(self._route.board, SmpBoard) and self._route.board.in_recovery:

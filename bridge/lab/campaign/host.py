@@ -40,6 +40,9 @@ class Surroundings(Protocol):
         """What it is told."""
         ...
 
+    confirms: bool
+    """Whether it confirms images that do not do that themselves."""
+
     def on_stage(self, job_id: str, stage: Stage) -> None:
         """It has reached a stage."""
         ...
@@ -145,6 +148,7 @@ class Host:
             scenario.transport,
             flow_control=scenario.flow_control,
             recovery=scenario.recovery,
+            confirms=self._around.confirms,
             notes_file=self._disk / "uploads.json",
         )
 

@@ -14,6 +14,7 @@ _OVERSHOOT: Final = 1.15
 _OUTAGES_S: Final = (0.3, 2.0, 15.0, 60.0)
 _LONG_OUTAGES_S: Final = (*_OUTAGES_S, 400.0)
 _BURSTS_BYTES: Final = (2, 5, 40, 300, 2_000)
+_LONGEST_BURST_TO_HOST_BYTES: Final = 300
 _HOW_MANY: Final = (0, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4)
 _MODEM_KINDS: Final = frozenset({MishapKind.POWER_IN_MODEM})
 
@@ -72,7 +73,8 @@ def _draw(dice: random.Random, kind: MishapKind, extent: Extent) -> Mishap:
         where += extent.first_flash_operation
     size = 0
     if kind is MishapKind.BURST_LOST:
-        size = dice.choice(_BURSTS_BYTES)
+        # The board says little: 2000 of its bytes would be minutes.
+        size = min(dice.choice(_BURSTS_BYTES), _LONGEST_BURST_TO_HOST_BYTES if to_host else 1 << 20)
     elif kind in _REQUESTS:
         size = dice.randrange(extent.body_bytes)
     outages = _LONG_OUTAGES_S if kind in {MishapKind.BROKER_LOST, MishapKind.POWER_AT_TIME} else _OUTAGES_S

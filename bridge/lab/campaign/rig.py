@@ -19,6 +19,7 @@ from bridge.lab.campaign.web import HOST, ImageServer
 from bridge.lab.campaign.world import SimulatedWorld
 from bridge.lab.jobs_model import Execution
 
+FIRST_JOB: Final = "job-1"
 _RESTART_S: Final = 2.0
 _LOOK_AGAIN_S: Final = 30.0
 _UP_S: Final = 600.0
@@ -86,6 +87,7 @@ class Rig:
             store = KnownImageStore(disk / IMAGE_STORE)
             for version in plan.scenario.versions:
                 store.add(images.application_path(version))
+        self.confirms = True
         self.story: JobStory | None = None
         self.bench.wait_up(_UP_S)
         self._flash_operations = self.bench.board.flash.operations
@@ -109,7 +111,10 @@ class Rig:
             StuckError: That takes for ever.
         """
         before = self.running()
+        self.confirms = not (self.scenario.reverts and job_id == FIRST_JOB)
         step = self.images.step(self.scenario, before)
+        if not self.confirms:
+            step = self.images.unconfirmed_step()
         story = self.story = JobStory(job_id, step, before)
         self._began_s = self.world.elapsed_s
         self.server.files[step.file_name] = step.content
@@ -117,7 +122,7 @@ class Rig:
         self.server.changed_to[step.file_name] = following.content
         self.cloud.store.create_job(job_id, THING, self._document(step))
         self.timeline.note("cloud", f"{job_id} created", to=step.version)
-        if job_id == "job-1":
+        if job_id == FIRST_JOB:
             self.bench.start_clock()
             self._plan_orders(story)
         self.host.start()

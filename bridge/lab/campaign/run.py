@@ -9,7 +9,7 @@ from typing import Final
 from bridge.lab.campaign.invariants import broken_after_job, broken_after_rerun
 from bridge.lab.campaign.mishap import Extent
 from bridge.lab.campaign.plan import Plan
-from bridge.lab.campaign.rig import Rig
+from bridge.lab.campaign.rig import FIRST_JOB, Rig
 from bridge.lab.campaign.scenario import Images, Scenario
 from bridge.lab.campaign.scheduler import StuckError
 from bridge.lab.campaign.world import SimulatedWorld
@@ -48,7 +48,7 @@ def carry_out(plan: Plan, images: Images) -> RunResult:
     with _disk() as folder, SimulatedWorld(plan.seed, limit_s=_LIMIT_S) as world:
         rig = Rig(world, plan, images, Path(folder))
         try:
-            story = rig.work_job("job-1")
+            story = rig.work_job(FIRST_JOB)
             outcome = _outcome(rig)
             broken += broken_after_job(rig, story, rig.calm_down())
             again = rig.work_job("job-2")
@@ -70,7 +70,7 @@ def measure(scenario: Scenario, images: Images) -> Extent:
     """How much of everything there is in a run of a scenario in which nothing goes wrong."""
     with _disk() as folder, SimulatedWorld(0, limit_s=_LIMIT_S) as world:
         rig = Rig(world, Plan(0, scenario), images, Path(folder))
-        rig.work_job("job-1")
+        rig.work_job(FIRST_JOB)
         rig.host.stop()
         extent = rig.extent()
         rig.bench.close()

@@ -1,7 +1,7 @@
 """What a run updates, and how: kinds of images, routes, boards, and the ladder of versions that a board climbs."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +37,7 @@ class Scenario:
         recovery: The bridge leads the board into MCUboot's recovery first.
         flow_control: Both ends use RTS/CTS.
         transfer_baud: Rate of the transfer.
+        reverts: Nobody confirms the image of the first job, so that MCUboot goes back.
     """
 
     route: str
@@ -48,6 +49,7 @@ class Scenario:
     recovery: bool = False
     flow_control: bool = True
     transfer_baud: int | None = 1_000_000
+    reverts: bool = False
 
     @property
     def name(self) -> str:
@@ -81,6 +83,7 @@ def _recovery(**options: Any) -> dict[str, Any]:
 _XDFU: Final = (
     Scenario("xdfu", "application"),
     Scenario("xdfu", "application-slow", flow_control=False, transfer_baud=None),
+    Scenario("xdfu", "application-unconfirmed", reverts=True),
     Scenario("xdfu", "app-delta"),
     Scenario("xdfu", "modem-delta", _MODEMS),
     Scenario("xdfu", "modem-full", _MODEMS, board={"serial_modem": SerialModemOptions(True, True)}),
@@ -88,9 +91,18 @@ _XDFU: Final = (
     Scenario("xdfu", "bootloader", _BOOTLOADERS),
 )
 _SMP: Final = tuple(
-    Scenario(route, kind, transport=Transport.SMP, firmware="smp", recovery=recovery, board=board)
+    Scenario(
+        route,
+        kind,
+        transport=Transport.SMP,
+        firmware="smp",
+        recovery=recovery,
+        board=board,
+        reverts=kind == "application-unconfirmed",
+    )
     for route, kind, recovery, board in (
         ("smp", "application", False, {}),
+        ("smp", "application-unconfirmed", False, {}),
         ("smp", "app-delta", False, {}),
         ("recovery", "application", True, _recovery()),
         (
@@ -159,15 +171,30 @@ class Images:
             )
             for version in _APPLICATIONS
         }
+        self._unconfirmed = self._samples.application(
+            _APPLICATIONS[1], size_bytes=APPLICATION_BYTES, behaviour={"confirm": False}
+        )
         self._steps: dict[tuple[str, str], Step] = {}
 
     def application(self, version: str) -> bytes:
         """An application as MCUboot starts it."""
         return self._applications[version].read_bytes()
 
+    @property
+    def applications(self) -> Iterator[tuple[str, bytes]]:
+        """Every application that a board can run, with its version."""
+        for version, path in self._applications.items():
+            yield version, path.read_bytes()
+        yield _APPLICATIONS[1], self._unconfirmed.read_bytes()
+
     def application_path(self, version: str) -> Path:
         """The same as a file."""
         return self._applications[version]
+
+    def unconfirmed_step(self) -> Step:
+        """The first update with an application that does not confirm itself."""
+        path = self._unconfirmed
+        return Step(path.name, path.read_bytes(), _APPLICATIONS[1])
 
     def step(self, scenario: Scenario, running: str | None) -> Step:
         """The update of a board that runs a version; of one that runs nothing any more, the first one."""

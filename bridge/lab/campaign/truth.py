@@ -19,8 +19,9 @@ def running_version(board: VirtualBoard, scenario: Scenario, images: Images) -> 
 def application_version(board: VirtualBoard, scenario: Scenario, images: Images) -> str | None:
     """Version of the application in the primary slot; None when it is none of the images, byte for byte."""
     versions = scenario.versions if scenario.part == "application" else ("1.0.0",)
-    for version in versions:
-        image = images.application(version)
+    for version, image in images.applications:
+        if version not in versions:
+            continue
         if board.flash.read(board.layout.primary.address, len(image)) == image:
             return version
     return None
