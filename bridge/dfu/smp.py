@@ -116,6 +116,8 @@ class SmpTarget:
         try:
             self._client.test(digest)
         except BoardRefusedError as error:
+            if error.reason == "already-pending":
+                return  # MCUboot will start it: all that was wanted
             raise BoardRefusedError(
                 f"the board has the image, but does not mark it for the next reset: {error.message}",
                 reason="schedule-refused",

@@ -6,6 +6,8 @@ from bridge.lab.campaign.mishap import Mishap, MishapKind
 from bridge.lab.campaign.plan import Plan
 from bridge.lab.campaign.run import carry_out
 from bridge.lab.campaign.scenario import SCENARIOS, Images
+from bridge.virtual.flash import Tear
+from hil_tests.faults.conftest import story
 
 _BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 K = MishapKind
@@ -40,6 +42,30 @@ FINDINGS = {
         Mishap(K.BYTE_DOUBLED, 162, to_host=True),
         Mishap(K.USB_RENAMED, 2688, lasts_s=60.0),
     ),
+    "the request to restart is lost, so that the board answers as if it were back": (
+        "smp/application",
+        Mishap(K.USB_RENAMED, 3250, lasts_s=2.0),
+    ),
+    "the last answer of an upload into the slot that runs is lost": (
+        "recovery/application",
+        Mishap(K.POWER_AT_TIME, 3721, lasts_s=2.0),
+    ),
+    "the board is led back into recovery to be asked for a confirmation that only its application can give": (
+        "recovery/application",
+        Mishap(K.BURST_LOST, 1810, to_host=True, size=300),
+    ),
+    "an image that waits in the secondary slot is not seen from recovery": (
+        "recovery/application-direct",
+        Mishap(K.BURST_LOST, 1645, to_host=True, size=2000),
+    ),
+    "the image goes back while it is being confirmed, and the old one is confirmed": (
+        "smp/application",
+        Mishap(K.POWER_AT_FLASH, 132, lasts_s=0.3, tear=Tear.BEFORE),
+    ),
+    "a torn trailer hides the revert, and Zephyr says that the next image is pending already": (
+        "smp/application-unconfirmed",
+        Mishap(K.POWER_AT_FLASH, 135, lasts_s=0.3, tear=Tear.HALF),
+    ),
     "the session is taken over when the image is scheduled already": (
         "smp/application",
         Mishap(K.SESSION_TAKEN, 10, lasts_s=60.0),
@@ -52,4 +78,4 @@ def test_a_finding_stays_fixed(images: Images, finding: str) -> None:
     name, *mishaps = FINDINGS[finding]
     plan = Plan(1, _BY_NAME[str(name)], tuple(each for each in mishaps if isinstance(each, Mishap)))
     result = carry_out(plan, images)
-    assert not result.broken, "\n".join((str(plan), *result.timeline, *result.broken))
+    assert not result.broken, story(result)

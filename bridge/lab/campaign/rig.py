@@ -21,7 +21,7 @@ from bridge.lab.jobs_model import Execution
 
 FIRST_JOB: Final = "job-1"
 _RESTART_S: Final = 2.0
-_LOOK_AGAIN_S: Final = 30.0
+_LOOK_AGAIN_S: Final = 5.0
 _UP_S: Final = 600.0
 _MESSAGES: Final = frozenset(
     {

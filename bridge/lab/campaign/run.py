@@ -1,7 +1,10 @@
 """One run: a job with mishaps, a look at the board, a job without, another look."""
 
+import gc
 import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -45,7 +48,7 @@ class RunResult:
 def carry_out(plan: Plan, images: Images) -> RunResult:
     """Do a run and look whether the invariants hold."""
     outcome, broken = "STUCK", list[str]()
-    with _disk() as folder, SimulatedWorld(plan.seed, limit_s=_LIMIT_S) as world:
+    with _no_finalizers(), _disk() as folder, SimulatedWorld(plan.seed, limit_s=_LIMIT_S) as world:
         rig = Rig(world, plan, images, Path(folder))
         try:
             story = rig.work_job(FIRST_JOB)
@@ -68,13 +71,25 @@ def carry_out(plan: Plan, images: Images) -> RunResult:
 
 def measure(scenario: Scenario, images: Images) -> Extent:
     """How much of everything there is in a run of a scenario in which nothing goes wrong."""
-    with _disk() as folder, SimulatedWorld(0, limit_s=_LIMIT_S) as world:
+    with _no_finalizers(), _disk() as folder, SimulatedWorld(0, limit_s=_LIMIT_S) as world:
         rig = Rig(world, Plan(0, scenario), images, Path(folder))
         rig.work_job(FIRST_JOB)
         rig.host.stop()
         extent = rig.extent()
         rig.bench.close()
         return extent
+
+
+@contextmanager
+def _no_finalizers() -> Iterator[None]:
+    """What a killed process leaves behind must do nothing any more; its ports would close themselves as garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _outcome(rig: Rig) -> str:

@@ -99,11 +99,7 @@ def _prepare(directory: Path) -> None:
 
 
 def _do(plans: list[Plan]) -> list[RunResult]:
-    # What a run leaves behind are cycles, which nobody needs to look for while it goes on.
     gc.collect()
-    gc.disable()
-    try:
-        results = [carry_out(plan, _current[0]) for plan in plans]
-    finally:
-        gc.enable()
+    gc.freeze()  # what is there now stays; only what runs leave behind is looked through from now on
+    results = [carry_out(plan, _current[0]) for plan in plans]
     return [result if result.broken else replace(result, timeline=()) for result in results]
