@@ -119,7 +119,7 @@ def test_a_signal_in_a_job_leaves_it_to_the_next_start(
 
 def test_a_second_ctrl_c_ends_at_once_and_breaks_nothing(slow: Bench) -> None:
     image = new_image(slow)
-    slow.cloud.images.faults.add(image.name, ImageFault(stall_after_bytes=1_000))
+    slow.cloud.images.faults.add(image.name, ImageFault(stall_after_bytes=1_000, times=None))
     slow.cloud.jobs.create_job("stalled", slow.thing.thing_name, slow.document(image))
     with command(*slow.run_arguments("--download-timeout", "50")) as running:
         running.until("stage-started", stage="fetch")
@@ -133,6 +133,7 @@ def test_a_second_ctrl_c_ends_at_once_and_breaks_nothing(slow: Bench) -> None:
         code, _ = running.rest()
     assert code == 130
     assert time.monotonic() - asked_s < 2
+    slow.cloud.images.faults.clear()
     assert slow.cloud.jobs.describe_execution("stalled", slow.thing.thing_name).status == "IN_PROGRESS"
     assert_untouched(slow)
     assert slow.work_next_job("--download-timeout", "30") == 0
