@@ -7,6 +7,22 @@ Sources: ncs-serial-modem ``app/src/sm_uart_handler.c`` (RX buffers), ``app/src/
 from dataclasses import dataclass
 from typing import Final
 
+STREAMED_CHUNK_BYTES: Final = 16 * 1024
+"""What a transfer hands over at once while pieces are streamed: often enough for a progress bar."""
+
+STREAM_WINDOW_BYTES: Final = 12 * 1024
+"""How many bytes may be under way without an answer: what an adapter with 16 ms each way needs at 1 Mbaud to keep the
+board's buffers full while flash is busy, three times over; all of it arrives where commands are expected if the board
+restarts."""
+
+_FLASH_BOUND_PIECE_BYTES: Final = 1024
+"""What Serial Modem writes to flash at once (``dfu_target``'s buffer). Data stay in the data mode's ring until a piece is
+complete, so pieces that end where this buffer is full have flash at work the soonest and most evenly, and most of the next one
+arrives in the UART's 3 x 256 bytes meanwhile."""
+
+_LINE_BOUND_PIECE_BYTES: Final = 4096
+"""Where the line is the slower one, each command costs its own 30 bytes on it, and nothing is gained by small pieces."""
+
 CHUNK_WITH_FLOW_CONTROL_BYTES: Final = 32 * 1024
 """Each chunk costs about 70 bytes on the wire and two round trips through host and debug probe, while the flash
 idles. At 1 Mbaud, with flash as slow as the nRF91's, 4 KiB chunks give 22.0 kB/s, 32 KiB give 24.5 and larger ones no
@@ -22,6 +38,17 @@ SHRINK_FACTOR: Final = 4
 
 BUFFERED_BYTES: Final = 16 * 1024
 """What may still be on its way (host driver, debug probe, board) when the host's last write has returned."""
+
+
+def piece_end(offset: int, *, line_bound: bool) -> int:
+    """Where a piece of a stream that starts at an offset should end.
+
+    Args:
+        offset: Offset in the image.
+        line_bound: Whether the board takes bytes as fast as the line brings them.
+    """
+    size = _LINE_BOUND_PIECE_BYTES if line_bound else _FLASH_BOUND_PIECE_BYTES
+    return (offset // size + 1) * size
 
 
 @dataclass(frozen=True)
