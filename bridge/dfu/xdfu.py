@@ -21,8 +21,7 @@ from bridge.dfu.xdfu_tuning import (
     BUFFERED_BYTES,
     CHUNK_WITH_FLOW_CONTROL_BYTES,
     CHUNK_WITHOUT_FLOW_CONTROL_BYTES,
-    SHRINK_FACTOR,
-    SMALLEST_CHUNK_BYTES,
+    SHORTER_CHUNK_BYTES,
     STREAMED_CHUNK_BYTES,
     XdfuTiming,
 )
@@ -136,6 +135,7 @@ class XdfuTarget:
         try:
             stream.send(self._offset, chunk)
         except BytesLostError as error:
+            stream.settle()
             self._recover(STREAMED_CHUNK_BYTES, str(error))
         self._offset += len(chunk)
         self._after_streaming(stream)
@@ -144,6 +144,7 @@ class XdfuTarget:
         try:
             stream.drain()
         except BytesLostError as error:
+            stream.settle()
             self._recover(STREAMED_CHUNK_BYTES, str(error))
         self._after_streaming(stream)
 
@@ -323,7 +324,8 @@ class XdfuTarget:
     def _shrink(self) -> None:
         self._streams = False
         self._stream = None
-        self._chunk_bytes = max(SMALLEST_CHUNK_BYTES, self._chunk_bytes // SHRINK_FACTOR)
+        first = self._chunk_bytes > SHORTER_CHUNK_BYTES
+        self._chunk_bytes = SHORTER_CHUNK_BYTES if first else CHUNK_WITHOUT_FLOW_CONTROL_BYTES
 
     def _overwrite_first_page(self) -> None:
         self._at.command_again(init_command(self._type, _PAGE_BYTES), timeout_s=self._timing.command_s)

@@ -84,7 +84,9 @@ class XdfuStream:
         """
         if not self._under_way:
             self._pace.restart()
-        for piece in cut(data, offset, lambda at: piece_end(at, line_bound=self._pace.line_bound)):
+        for piece in cut(
+            data, offset, lambda at: piece_end(at, self._link.baud, line_bound=self._pace.line_bound)
+        ):
             if self.failed is not None:
                 return
             self._make_room(len(piece))
@@ -138,6 +140,12 @@ class XdfuStream:
         self.failed = self.failed or next((status for status in self._statuses if not status.ok), None)
         self._statuses.clear()
         self._statuses_due = self._since_drain_bytes = 0
+
+    def settle(self) -> None:
+        """After something irregular: wait until the board has worked off what was sent."""
+        quiet_s = STREAM_WINDOW_BYTES * 10 / self._link.baud + self._timing.settle_s
+        while self._at.poll_result(quiet_s) is not None:
+            pass
 
     def _write(self, command: str, data: bytes) -> None:
         wire_s = (sum(self._under_way) + len(data)) * self._byte_s

@@ -531,7 +531,7 @@ def test_chunks_shrink_to_what_is_safe_without_flow_control_and_not_below() -> N
         for _ in range(6):
             target._shrink()
             sizes.append(target.chunk_size_bytes)
-        assert sizes == [8192, 2048, 512, 508, 508, 508]
+        assert sizes == [8192, 508, 508, 508, 508, 508]
 
 
 def test_the_target_is_one_by_the_protocol() -> None:

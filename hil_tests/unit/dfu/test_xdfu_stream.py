@@ -63,10 +63,18 @@ def test_pieces_join_to_the_data_and_only_short_ones_may_hold_the_letters_that_b
         assert is_harmless(piece) or b"AT" in piece[:257].upper()
 
 
-@pytest.mark.parametrize(("line_bound", "size"), [(False, 1024), (True, 4096)])
-def test_pieces_end_where_the_boards_own_buffers_do(line_bound: bool, size: int) -> None:
-    ends = [piece_end(offset, line_bound=line_bound) for offset in (0, 1, size - 1, size)]
-    assert ends == [size, size, size, 2 * size]
+@pytest.mark.parametrize(
+    ("baud", "line_bound", "ends"),
+    [
+        (115_200, False, [1024, 1024, 4096, 4096]),
+        (1_000_000, False, [1024, 1024, 2048, 3072]),
+        (1_000_000, True, [4096, 4096, 4096, 4096]),
+    ],
+)
+def test_pieces_end_where_the_boards_own_buffers_do(baud: int, line_bound: bool, ends: list[int]) -> None:
+    found = [piece_end(offset, baud, line_bound=line_bound) for offset in (0, 1, 1024, 2048 + 5)]
+    assert found == ends
+    assert piece_end(8192 + 1024, baud, line_bound=line_bound) == 8192 + ends[2]
 
 
 # --- byte by byte, against a scripted peer ----------------------------------------------------------------------
