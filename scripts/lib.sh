@@ -14,7 +14,7 @@ need_packages() {
   [ "$(id -u)" = 0 ] || as_root=(sudo)
   say "Installing $* ..."
   "${as_root[@]}" apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq "$@" >/dev/null
+  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
 find_python() {
@@ -46,4 +46,18 @@ install() {
   say "Installing nrf91-bridge[$extra] ..."
   "$venv/bin/pip" install --quiet --disable-pip-version-check --editable ".[$extra]"
   printf '%s' "$wanted" >"$stamp"
+}
+
+# Real Zephyr and MCUboot programs to test against: smpclient's source package brings them for its own tests.
+fetch_real_smp_servers() {
+  local version target=$venv/share/real-smp-servers
+  version=$("$venv/bin/python" -c 'from importlib.metadata import version; print(version("smpclient"))')
+  if [ -f "$target/$version" ]; then return; fi
+  say "Fetching real SMP servers (source of smpclient $version) ..."
+  rm -rf "$target" && mkdir -p "$target"
+  "$venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --no-binary :all: --dest "$target" \
+    "smpclient==$version"
+  tar -xzf "$target"/smpclient-*.tar.gz -C "$target" --strip-components=4 --wildcards '*/tests/fixtures/smp-server/*'
+  rm "$target"/smpclient-*.tar.gz
+  touch "$target/$version"
 }

@@ -8,11 +8,11 @@ back to the default after a reset).
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from bridge.board import boot, rescue
+from bridge.board import boot, bootloader_mode, rescue
 from bridge.board.at_client import AtClient
 from bridge.board.boot import BootReport
 from bridge.board.identity import BoardIdentity, read_identity
@@ -124,12 +124,47 @@ class Board:
         # In bootloader mode the answer may not get out any more, and some ports go away with the board.
         with contextlib.suppress(LinkError):
             self.at.command("AT#XRESET", timeout_s=min(5.0, timeout_s))
+        return self._wait_back(started, deadline)
+
+    def wait_restart(self, seen: Sequence[str] = (), timeout_s: float = RESET_TIMEOUT_S) -> BootReport:
+        """Wait until a board that restarts on its own answers again.
+
+        Args:
+            seen: Start messages that have been taken already.
+            timeout_s: How long it may take.
+
+        Raises:
+            LinkError: It did not come back in time (reason ``not-back``).
+        """
+        started = time.monotonic()
+        return self._wait_back(started, started + timeout_s, seen)
+
+    def _wait_back(self, started: float, deadline: float, seen: Sequence[str] = ()) -> BootReport:
         with contextlib.suppress(LinkError):
             self.link.set_baud(self._default_baud)
-        messages = boot.wait_boot(self.at, self.link, deadline)
+        messages = boot.wait_boot(self.at, self.link, deadline, seen)
         duration_s = time.monotonic() - started
         self._restore_functional_mode()
         return BootReport((*messages, *self.at.take_urcs()), duration_s)
+
+    def enter_bootloader_mode(self, timeout_s: float = bootloader_mode.ENTRY_TIMEOUT_S) -> None:
+        """Restart Serial Modem into the mode in which it writes full modem firmware.
+
+        Raises:
+            BoardRefusedError: Its firmware was built without it (reason ``not-supported``).
+            LinkError: It did not come back, or not in that mode.
+        """
+        self.link.set_baud(self._default_baud)
+        bootloader_mode.enter(self.at, self.link, self.modem, timeout_s)
+
+    def leave_bootloader_mode(self, timeout_s: float = RESET_TIMEOUT_S) -> BootReport:
+        """Restart a board that is in that mode; it is there again afterwards if its modem does not start.
+
+        Raises:
+            LinkError: It did not come back in time (reason ``not-back``).
+        """
+        bootloader_mode.leave(self.at)
+        return self.wait_restart((), timeout_s)
 
     def reset_modem(self, timeout_s: float = MODEM_RESET_TIMEOUT_S) -> BootReport:
         """Restart the modem, which applies a scheduled delta.

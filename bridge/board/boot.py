@@ -5,6 +5,7 @@ a URC right behind it), ``app/src/sm_at_host.c`` (queued URCs are flushed at the
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,8 +13,8 @@ from bridge.board.at_client import AtClient
 from bridge.board.link import Link
 from bridge.errors import LinkError
 
-START_MESSAGES: Final = ("Ready", "INIT ERROR", "Bootloader mode ready")
-_BOOTLOADER_MODE: Final = "Bootloader mode ready"
+BOOTLOADER_MODE: Final = "Bootloader mode ready"
+START_MESSAGES: Final = ("Ready", "INIT ERROR", BOOTLOADER_MODE)
 _PROBE_EVERY_S: Final = 15.0
 _PROBE_S: Final = 1.0
 _SETTLE_S: Final = 30.0
@@ -33,13 +34,14 @@ class BootReport:
     duration_s: float
 
 
-def wait_boot(at: AtClient, link: Link, deadline: float) -> list[str]:
+def wait_boot(at: AtClient, link: Link, deadline: float, seen: Sequence[str] = ()) -> list[str]:
     """Wait until a board that was told to restart answers again, wherever its port comes back.
 
     Args:
         at: The AT conversation.
         link: Its link.
         deadline: On the monotonic clock.
+        seen: Start messages that have been taken already.
 
     Returns:
         Its messages.
@@ -47,8 +49,8 @@ def wait_boot(at: AtClient, link: Link, deadline: float) -> list[str]:
     Raises:
         LinkError: It is not back in time (reason ``not-back``), or restarts again and again (``boot-loop``).
     """
-    messages: list[str] = []
-    alive = False
+    messages = list(seen)
+    alive = bool(messages)
     while True:
         try:
             if not alive:
@@ -90,7 +92,7 @@ def _settle(at: AtClient, messages: list[str], deadline: float) -> list[str]:
     """Gather what comes with the start; a board that restarts once more meanwhile is waited for again."""
     for _ in range(_MOST_RESTARTS):
         at.synchronise(max(_PROBE_S, min(_SETTLE_S, deadline - time.monotonic())))
-        if _BOOTLOADER_MODE not in messages:  # there, AT is answered with ERROR
+        if BOOTLOADER_MODE not in messages:  # there, AT is answered with ERROR
             at.flush_urcs()
         later = at.take_urcs()
         messages += later

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 from bridge.board.modem import FirmwareVersion, Modem
 from bridge.errors import BoardRefusedError
 
-Firmware = Literal["serial-modem", "slm", "at_client", "unknown"]
+Firmware = Literal["serial-modem", "slm", "at_client", "smp-server", "mcuboot-recovery", "fmfu", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,18 @@ class BoardIdentity:
 
     Attributes:
         port: Where it was asked.
-        firmware: Which application answers AT: Nordic's Serial Modem, its predecessor Serial LTE Modem, the
-            at_client sample, or something else.
-        application_version: Version text of ``#XSMVER`` or ``#XSLMVER``.
+        firmware: Which firmware answers: over AT Nordic's Serial Modem, its predecessor Serial LTE Modem, the
+            at_client sample, or something else; over SMP an application's server, MCUboot's serial recovery, or the
+            sample that updates the modem (fmfu).
+        application_version: Version text of ``#XSMVER``, or the running image's over SMP; ``#XSLMVER`` only tells that of
+            the SDK, which proves nothing about an update.
         libmodem_version: Version of the modem library in that application.
+        application_digest: Image digest (hex) of the running application, where the board tells.
+        pending_version: Version of an image that waits for the next reset, where the board tells.
+        modem_bootloader: Serial Modem runs in its bootloader mode: it was told to, or its modem did not start. It
+            then tells nothing else and takes nothing but a full modem image.
+        bootloader_version: Counter of the running MCUboot, on boards where MCUboot can be updated.
+        bootloader_slot: 0 or 1: from which of its slots (s0, s1) MCUboot runs.
     """
 
     port: str
@@ -34,6 +42,11 @@ class BoardIdentity:
     device_uuid: str | None = None
     application_version: str | None = None
     libmodem_version: str | None = None
+    application_digest: str | None = None
+    pending_version: str | None = None
+    modem_bootloader: bool = False
+    bootloader_version: int | None = None
+    bootloader_slot: int | None = None
 
     def to_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -48,6 +61,8 @@ def read_identity(modem: Modem, port: str) -> BoardIdentity:
     """
     manufacturer = _ask(modem.manufacturer)
     application = _ask(modem.firmware_version)
+    if application is None and manufacturer is None and in_bootloader_mode(modem):
+        return BoardIdentity(port, "serial-modem", modem_bootloader=True)
     return BoardIdentity(
         port=port,
         firmware=_firmware(application, manufacturer),
@@ -59,9 +74,20 @@ def read_identity(modem: Modem, port: str) -> BoardIdentity:
         short_modem_version=_ask(modem.short_version),
         modem_uuid=_ask(modem.modem_uuid),
         device_uuid=_ask(modem.device_uuid),
-        application_version=application.version if application else None,
+        application_version=application.version if application and application.is_own else None,
         libmodem_version=application.fields[1] if application and len(application.fields) > 1 else None,
+        bootloader_version=_ask(modem.bootloader_version),
+        bootloader_slot=_ask(modem.bootloader_slot),
     )
+
+
+def in_bootloader_mode(modem: Modem) -> bool:
+    """Whether Serial Modem answers in its bootloader mode: the version is refused, the types of images are told.
+
+    Raises:
+        LinkError: The board stopped answering.
+    """
+    return _ask(modem.firmware_version) is None and _ask(modem.dfu_types) is not None
 
 
 _T = TypeVar("_T")

@@ -68,6 +68,11 @@ class FirmwareVersion:
     version: str
     fields: tuple[str, ...]
 
+    @property
+    def is_own(self) -> bool:
+        """Whether :attr:`version` is the application's own, and not its SDK's."""
+        return self.command == "#XSMVER"
+
 
 class Modem:
     """Typed commands; every method raises what ``AtClient.command`` raises."""
@@ -160,6 +165,10 @@ class Modem:
         """``AT#XBOOTINFO=1``: 0 when MCUboot runs from s0, 1 from s1."""
         return self._number("AT#XBOOTINFO=1")
 
+    def dfu_types(self) -> frozenset[int]:
+        """``AT#XDFUINIT=?``: types of images that the firmware takes by ``#XDFU``; also answered in bootloader mode."""
+        return self._ask("AT#XDFUINIT=?", _dfu_types)
+
     def delta_area(self) -> tuple[int, int]:
         """``AT#XFOTA=7``: size of the modem's update area in bytes, and how far it is filled."""
         return self._ask("AT#XFOTA=7", _size_and_offset)
@@ -196,6 +205,14 @@ def _registration(fields: list[str]) -> Registration:
         cell=cell or None,
         technology=int(technology) if technology.isdigit() else None,
     )
+
+
+def _dfu_types(fields: list[str]) -> frozenset[int]:
+    # (0,1,2),<size>
+    types = frozenset(int(number) for field in fields for number in re.findall(r"\d+", field))
+    if not types:
+        raise LinkError(f"the board gave no image types but {','.join(fields)!r}", reason="bad-answer")
+    return types
 
 
 def _size_and_offset(fields: list[str]) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from serial.tools import list_ports as serial_list_ports
 
 from bridge.errors import BoardNotFoundError
 
-_SEGGER_VID: Final = 0x1366
+SEGGER_VID: Final = 0x1366
 _NORDIC_VID: Final = 0x1915
 _NORDIC_BOARDS: Final = {0x9100: "thingy91", 0x910A: "thingy91x"}
 _PROBE_PREFIXES: Final = {
@@ -78,7 +78,7 @@ def guess_board(vid: int | None, pid: int | None, serial_number: str | None) -> 
     """The board that has such USB ids, or None."""
     if vid == _NORDIC_VID and pid is not None:
         return _NORDIC_BOARDS.get(pid)
-    if vid == _SEGGER_VID and serial_number:
+    if vid == SEGGER_VID and serial_number:
         return _PROBE_PREFIXES.get(serial_number.zfill(12)[:7])
     return None
 

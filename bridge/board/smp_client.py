@@ -6,13 +6,22 @@ frame was damaged; only time tells.
 """
 
 import logging
-import queue
+import threading
 import time
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from bridge.board.link import Link
+from bridge.board.smp_answers import (
+    ImageState,
+    SlotInfo,
+    SmpParameters,
+    parse_image_states,
+    parse_parameters,
+    parse_slot_info,
+    raise_refusal,
+)
 from bridge.errors import BoardRefusedError, LinkError
 from bridge.wire.smp_frame import DEFAULT_LINE_BYTES, SmpFrameDecoder, encode_frame
 from bridge.wire.smp_message import ImageCommand, OsCommand, SmpFormatError, SmpGroup, SmpMessage, SmpOp
@@ -22,69 +31,7 @@ _log = logging.getLogger(__name__)
 DEFAULT_TIMEOUT_S: Final = 2.0
 _TRIES: Final = 3
 _WRITE_TIMEOUT_S: Final = 10.0
-_NOT_SUPPORTED: Final = 8
-_LENGTH_AND_CRC_BYTES: Final = 4
-_REASONS: Final = {
-    3: "invalid-argument",
-    5: "no-entry",
-    6: "bad-state",
-    _NOT_SUPPORTED: "not-supported",
-    10: "busy",
-}
-_IMAGE_REASONS: Final = {
-    8: "unknown-digest",
-    9: "slot-in-use",
-    23: "no-image-magic",
-    27: "downgrade",
-    28: "already-pending",
-    30: "too-large",
-    33: "already-active",
-}
-
-
-@dataclass(frozen=True)
-class SmpParameters:
-    """What the server can hold.
-
-    Attributes:
-        buffer_bytes: Size of a buffer; a message may have four bytes less, for length and CRC.
-        buffer_count: How many there are.
-    """
-
-    buffer_bytes: int = 256
-    buffer_count: int = 1
-
-    @property
-    def message_bytes(self) -> int:
-        """Longest message."""
-        return self.buffer_bytes - _LENGTH_AND_CRC_BYTES
-
-
-@dataclass(frozen=True)
-class ImageState:
-    """One entry of the server's image list.
-
-    Attributes:
-        slot: 0 for the running one.
-        version: As the server writes it.
-        digest: Image digest in hex, None if the server does not tell.
-        image: Number of the image on boards with several.
-        bootable: It is meant to be booted.
-        pending: It will be started at the next reset.
-        confirmed: It is there to stay.
-        active: It runs.
-        permanent: Its start will not be on trial.
-    """
-
-    slot: int
-    version: str
-    digest: str | None = None
-    image: int = 0
-    bootable: bool = False
-    pending: bool = False
-    confirmed: bool = False
-    active: bool = False
-    permanent: bool = False
+_KEPT_TEXT_LINES: Final = 200
 
 
 class SmpClient:
@@ -99,33 +46,56 @@ class SmpClient:
         self._link = link
         self._line_bytes = line_bytes
         self._decoder = SmpFrameDecoder()
-        self._answers: queue.SimpleQueue[SmpMessage | LinkError] = queue.SimpleQueue()
+        self._changed = threading.Condition()
+        self._answers: deque[SmpMessage] = deque()
+        self._text: deque[str] = deque(maxlen=_KEPT_TEXT_LINES)
+        self._lost: LinkError | None = None
         self._sequence = 0
         link.attach(self)
+
+    @property
+    def line_bytes(self) -> int:
+        """Longest line that is sent; more than 127 only to a server that says that it takes them."""
+        return self._line_bytes
+
+    @line_bytes.setter
+    def line_bytes(self, line_bytes: int) -> None:
+        self._line_bytes = line_bytes
 
     # --- called by the link ---------------------------------------------------------------------------------
 
     def on_data(self, data: bytes) -> None:
         """Take received bytes."""
+        answers = []
         for message in self._decoder.feed(data):
             try:
-                self._answers.put(SmpMessage.decode(message))
+                answers.append(SmpMessage.decode(message))
             except SmpFormatError as error:
                 _log.warning("%s", error.message)
-        for line in self._decoder.text_lines:
-            _log.debug("board: %s", line.decode("latin-1"))
+        text = [line.decode("latin-1") for line in self._decoder.text_lines]
         self._decoder.text_lines.clear()
+        for line in text:
+            _log.debug("board: %s", line)
+        if answers or text:
+            with self._changed:
+                self._answers += answers
+                self._text += text
+                self._changed.notify_all()
 
     def on_lost(self, error: LinkError) -> None:
         """Let whoever waits know that the port is gone."""
-        self._answers.put(error)
+        with self._changed:
+            self._lost = error
+            self._changed.notify_all()
+
+    def restart(self) -> None:
+        """The port was opened again: what was half received is forgotten."""
+        with self._changed:
+            self._lost = None
+            self._decoder.reset()
+            self._answers.clear()
 
     # --- messages -------------------------------------------------------------------------------------------
-
-    @property
-    def line_bytes(self) -> int:
-        """Longest line that the board takes."""
-        return self._line_bytes
 
     @property
     def flow_control(self) -> bool:
@@ -151,13 +121,31 @@ class SmpClient:
         Raises:
             LinkError: The link is lost.
         """
-        try:
-            answer = self._answers.get(timeout=max(0.0, timeout_s))
-        except queue.Empty:
-            return None
-        if isinstance(answer, LinkError):
-            raise answer
-        return answer
+        with self._changed:
+            self._changed.wait_for(lambda: self._answers or self._lost, max(0.0, timeout_s))
+            if self._answers:
+                return self._answers.popleft()
+            if self._lost is not None:
+                raise self._lost
+        return None
+
+    def wait_text(self, timeout_s: float) -> list[str]:
+        """What the board printed between frames since the last call; waits for a line if there is none.
+
+        Raises:
+            LinkError: The link is lost.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._text or self._lost, max(0.0, timeout_s))
+            if self._lost is not None:
+                raise self._lost
+            lines = list(self._text)
+            self._text.clear()
+        return lines
+
+    def end_foreign_line(self) -> None:
+        """Send a line feed, behind which a request is not spoilt by what somebody left unfinished."""
+        self._link.write(b"\n", _WRITE_TIMEOUT_S)
 
     def request(
         self,
@@ -173,19 +161,15 @@ class SmpClient:
 
         Raises:
             BoardRefusedError: The server refuses.
-            LinkError: No answer, or the link is lost.
+            LinkError: No answer (reason ``no-answer``), or the link is lost.
         """
         for _ in range(tries):
             self._sequence = (self._sequence + 1) & 0xFF
             self.post(SmpMessage(op, group, command, body or {}, self._sequence))
+            wanted = (op + 1, group, command, self._sequence)
             deadline = time.monotonic() + timeout_s
             while (answer := self.next_answer(deadline - time.monotonic())) is not None:
-                if (answer.op, answer.group, answer.command, answer.sequence) == (
-                    op + 1,
-                    group,
-                    command,
-                    self._sequence,
-                ):
+                if (answer.op, answer.group, answer.command, answer.sequence) == wanted:
                     raise_refusal(answer)
                     return answer.body
         raise LinkError(
@@ -199,14 +183,39 @@ class SmpClient:
     def parameters(self) -> SmpParameters:
         """What the server can hold; small values when it does not say."""
         try:
-            body = self.request(SmpOp.READ, SmpGroup.OS, OsCommand.PARAMETERS)
+            return parse_parameters(self.request(SmpOp.READ, SmpGroup.OS, OsCommand.PARAMETERS))
         except BoardRefusedError:
             return SmpParameters()
-        return SmpParameters(int(body["buf_size"]), max(1, int(body.get("buf_count", 1))))
 
     def image_states(self) -> tuple[ImageState, ...]:
         """What is in the slots."""
-        return _states(self.request(SmpOp.READ, SmpGroup.IMAGE, ImageCommand.STATE))
+        return parse_image_states(self.request(SmpOp.READ, SmpGroup.IMAGE, ImageCommand.STATE))
+
+    def slot_info(self) -> tuple[SlotInfo, ...]:
+        """The slots themselves; empty when the server does not tell."""
+        try:
+            return parse_slot_info(self.request(SmpOp.READ, SmpGroup.IMAGE, ImageCommand.SLOT_INFO))
+        except BoardRefusedError:
+            return ()
+
+    def is_recovery(self, *, timeout_s: float = DEFAULT_TIMEOUT_S, tries: int = _TRIES) -> bool:
+        """Whether MCUboot's serial recovery answers, and not an application.
+
+        Only the former takes the command that switches a console's echo: it has always had it, and Zephyr's server
+        has never had it.
+        """
+        try:
+            self.request(
+                SmpOp.WRITE,
+                SmpGroup.OS,
+                OsCommand.ECHO_CONTROL,
+                {"echo": 0},
+                timeout_s=timeout_s,
+                tries=tries,
+            )
+        except BoardRefusedError:
+            return False
+        return True
 
     def test(self, digest: str) -> tuple[ImageState, ...]:
         """Have the image with that digest started on trial at the next reset."""
@@ -216,44 +225,19 @@ class SmpClient:
         """Keep the image that runs."""
         return self._write_state({"confirm": True})
 
-    def erase(self, timeout_s: float) -> None:
-        """Erase the secondary slot; the answer comes when that is done."""
-        self.request(SmpOp.WRITE, SmpGroup.IMAGE, ImageCommand.ERASE, timeout_s=timeout_s)
+    def erase(self, timeout_s: float, slot: int | None = None) -> None:
+        """Erase the secondary slot, or another one; the answer comes when that is done."""
+        body = {} if slot is None else {"slot": slot}
+        self.request(SmpOp.WRITE, SmpGroup.IMAGE, ImageCommand.ERASE, body, timeout_s=timeout_s)
 
-    def reset(self) -> None:
-        """Restart the board; it answers first."""
-        self.request(SmpOp.WRITE, SmpGroup.OS, OsCommand.RESET, tries=1)
+    def reset(self, *, boot_mode: int | None = None) -> None:
+        """Restart the board; it answers first.
+
+        Args:
+            boot_mode: 1 to come up in the bootloader's serial recovery (Zephyr 4.2 and later, if built in).
+        """
+        body = {} if boot_mode is None else {"boot_mode": boot_mode}
+        self.request(SmpOp.WRITE, SmpGroup.OS, OsCommand.RESET, body, tries=1)
 
     def _write_state(self, body: Mapping[str, Any]) -> tuple[ImageState, ...]:
-        return _states(self.request(SmpOp.WRITE, SmpGroup.IMAGE, ImageCommand.STATE, body))
-
-
-def raise_refusal(answer: SmpMessage) -> None:
-    """Raise ``BoardRefusedError`` when an answer is a refusal."""
-    refusal = answer.body.get("err")
-    if isinstance(refusal, Mapping):
-        group, code = int(refusal.get("group", answer.group)), int(refusal.get("rc", 1))
-        reasons = _IMAGE_REASONS if group == SmpGroup.IMAGE else {}
-    else:
-        group, code, reasons = answer.group, int(answer.body.get("rc", 0)), _REASONS
-    if code:
-        said = answer.body.get("rsn")
-        raise BoardRefusedError(
-            f"the board refused SMP request {answer.group}/{answer.command} with error {code} of group {group}"
-            + (f" ({said})" if said else ""),
-            reason=reasons.get(code, "board-refused"),
-        )
-
-
-def _states(body: Mapping[str, Any]) -> tuple[ImageState, ...]:
-    names = ("bootable", "pending", "confirmed", "active", "permanent")
-    return tuple(
-        ImageState(
-            int(entry["slot"]),
-            str(entry.get("version", "")),
-            entry["hash"].hex() if "hash" in entry else None,
-            int(entry.get("image", 0)),
-            **{name: bool(entry.get(name, False)) for name in names},
-        )
-        for entry in body.get("images", ())
-    )
+        return parse_image_states(self.request(SmpOp.WRITE, SmpGroup.IMAGE, ImageCommand.STATE, body))

@@ -23,9 +23,14 @@ _IDENTITY_LABELS = {
     "manufacturer": "manufacturer",
     "hardware_version": "hardware",
     "imei": "IMEI",
-    "firmware": "application",
+    "firmware": "firmware",
     "application_version": "application version",
     "libmodem_version": "modem library",
+    "application_digest": "image digest",
+    "pending_version": "waiting for a reset",
+    "modem_bootloader": "waits for modem firmware",
+    "bootloader_version": "MCUboot counter",
+    "bootloader_slot": "MCUboot slot",
     "modem_version": "modem firmware",
     "short_modem_version": "short version",
     "modem_uuid": "modem build UUID",
@@ -48,9 +53,14 @@ def info(
     timeout: TimeoutOption = 10.0,
     json: JsonOption = False,
 ) -> None:
-    """Show who the board is and what it runs."""
+    """Show who the board is and what it runs, whether it answers AT or SMP."""
     use_json(json)
-    with _open(port, serial_number, baud, flow_control, timeout) as board:
+    from bridge.board import choose_port  # noqa: PLC0415
+    from bridge.board.answering import open_answering  # noqa: PLC0415
+
+    with open_answering(
+        choose_port(port, serial_number), baud=baud, flow_control=flow_control, timeout_s=timeout
+    ) as board:
         identity = board.identify()
     if json:
         emit_json({"event": "identity", **identity.to_dict()})

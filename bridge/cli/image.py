@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bridge.cli import image_delta, image_store
 from bridge.cli.options import JsonOption, KeyOption
 from bridge.cli.output import emit_json, out, use_json
 
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(no_args_is_help=True, help="Look at firmware files.")
+    group = typer.Typer(no_args_is_help=True, help="Look at firmware files, make deltas, keep known images.")
     group.command("inspect")(inspect)
+    image_delta.register(group)
+    image_store.register(group)
     app.add_typer(group, name="image")
 
 

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from rich.markup import escape
 from rich.table import Table
 
-from bridge.image import FirmwareImage, McubootInfo
+from bridge.image import AppDeltaInfo, FirmwareImage, McubootInfo
 from bridge.image.mcuboot import TlvType
 from bridge.image.modem_delta import ModemDeltaInfo
 from bridge.image.package_info import DfuPackageInfo, ModemPackageInfo
 
 _KINDS = {
     "application": "signed application (MCUboot image)",
+    "app-delta": "application delta",
     "modem-delta": "modem delta update",
     "modem-full": "full modem firmware (CBOR)",
     "intel-hex": "Intel HEX",
@@ -34,6 +35,8 @@ def summary_rows(image: FirmwareImage) -> Iterator[tuple[str, str]]:
     yield "file SHA-256", image.sha256
     if image.mcuboot is not None:
         yield from _mcuboot_rows(image.mcuboot)
+    if image.app_delta is not None:
+        yield from _app_delta_rows(image.app_delta)
     if image.modem_delta is not None:
         yield from _delta_rows(image.modem_delta)
     if image.modem_full is not None:
@@ -71,6 +74,17 @@ def _mcuboot_rows(info: McubootInfo) -> Iterator[tuple[str, str]]:
     if info.trailer is not None:
         state = "confirmed" if info.trailer.confirmed else "not confirmed"
         yield "trailer", f"padded to a whole slot ({info.trailer.padding_size_bytes:,} bytes), {state}"
+
+
+def _app_delta_rows(info: AppDeltaInfo) -> Iterator[tuple[str, str]]:
+    yield "base digest", f"{info.base.digest} ({info.base.digest_algorithm})"
+    yield "target digest", f"{info.target.digest} ({info.target.digest_algorithm})"
+    yield "target", f"{info.target.size_bytes:,} bytes, SHA-256 {info.target_sha256}"
+    yield (
+        "patch",
+        f"{info.patch_size_bytes:,} bytes, {info.compression}, SHA-256 {info.patch_sha256} (agrees)",
+    )
+    yield "note", "rebuilt on the host from the base, which must be in the image store"
 
 
 def _delta_rows(info: ModemDeltaInfo) -> Iterator[tuple[str, str]]:

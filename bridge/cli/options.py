@@ -1,7 +1,7 @@
 """Options that several commands share; each can also be given as an environment variable ``NRF91_BRIDGE_*``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -43,6 +43,57 @@ TimeoutOption = Annotated[
         "--timeout", envvar="NRF91_BRIDGE_TIMEOUT", help="Seconds to wait for the board to answer at all."
     ),
 ]
+TransportOption = Annotated[
+    Literal["auto", "xdfu", "smp", "modem-smp", "probe"],
+    typer.Option(
+        "--transport",
+        envvar="NRF91_BRIDGE_TRANSPORT",
+        help="Route into flash; auto asks the board what it answers.",
+    ),
+]
+LineBytesOption = Annotated[
+    int,
+    typer.Option(
+        "--line-bytes",
+        min=16,
+        envvar="NRF91_BRIDGE_LINE_BYTES",
+        help="Longest SMP line that the board takes; more than 127 only if its firmware was built for it.",
+    ),
+]
+RecoveryOption = Annotated[
+    bool,
+    typer.Option(
+        "--recovery",
+        help="Over SMP: restart the application into MCUboot's serial recovery, and write there.",
+    ),
+]
+UploadImageOption = Annotated[
+    int | None,
+    typer.Option(
+        "--upload-image",
+        min=0,
+        help="Over SMP: image number to upload to; with MCUboot's direct upload 1 is the primary slot, 2 the secondary.",
+    ),
+]
+ProbeAddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address", help="Through a probe: start of the primary slot for an application image, in hex."
+    ),
+]
+ProbeBoardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--board", help="Through a probe: take the primary slot of this board's standard build instead."
+    ),
+]
+ConfirmOption = Annotated[
+    bool,
+    typer.Option(
+        "--confirm/--no-confirm",
+        help="Over SMP: confirm the new image once it runs; otherwise it must confirm itself.",
+    ),
+]
 KeyOption = Annotated[
     Path | None,
     typer.Option(
@@ -62,5 +113,18 @@ DowngradeOption = Annotated[
 SlotSizeOption = Annotated[
     int | None,
     typer.Option("--slot-size", envvar="NRF91_BRIDGE_SLOT_SIZE", help="Largest application image in bytes."),
+]
+MemberOption = Annotated[
+    str | None,
+    typer.Option("--member", help="Name of the image to take out of a package that holds several."),
+]
+ImageStoreOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        envvar="NRF91_BRIDGE_IMAGE_STORE",
+        file_okay=False,
+        help="Where known images are kept, which application deltas start from; default: this user's data.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, for machines.")]

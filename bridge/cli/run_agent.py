@@ -11,18 +11,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.flash import board_opener, make_policy
+from bridge.cli.flash import hex_address, make_policy, make_route
+from bridge.cli.image_store import open_store
 from bridge.cli.options import (
     BaudOption,
+    ConfirmOption,
     DowngradeOption,
     FlowControlOption,
+    ImageStoreOption,
     JsonOption,
+    LineBytesOption,
     PortOption,
+    ProbeAddressOption,
+    ProbeBoardOption,
+    RecoveryOption,
     SameVersionOption,
     SerialNumberOption,
     SlotSizeOption,
     TimeoutOption,
     TransferBaudOption,
+    TransportOption,
+    UploadImageOption,
 )
 from bridge.cli.output import console, emit_json, use_json
 from bridge.cli.view import UpdateView
@@ -130,6 +139,14 @@ def run_agent(
         bool, typer.Option(help="Refuse an image whose version is not the document's.")
     ] = False,
     slot_size: SlotSizeOption = None,
+    transport: TransportOption = "auto",
+    line_bytes: LineBytesOption = 127,
+    recovery: RecoveryOption = False,
+    upload_image: UploadImageOption = None,
+    confirm: ConfirmOption = True,
+    address: ProbeAddressOption = None,
+    board: ProbeBoardOption = None,
+    store: ImageStoreOption = None,
     config: Annotated[
         Path | None, typer.Option(callback=_load_config, is_eager=True, help="TOML file with these options.")
     ] = None,
@@ -158,7 +175,9 @@ def run_agent(
     )
     policy = make_policy(image_key, allow_same_version, allow_downgrade, slot_size)
     options = UpdateOptions(
-        policy=replace(policy, strict_version=strict), transfer_baud=transfer_baud or None
+        policy=replace(policy, strict_version=strict),
+        transfer_baud=transfer_baud or None,
+        image_store=open_store(store),
     )
     downloads = DownloadSettings(
         cache_dir or default_cache_dir(),
@@ -166,10 +185,23 @@ def run_agent(
         client_cert=(download_cert, download_key) if download_cert and download_key else None,
         options=DownloadOptions(no_progress_timeout_s=download_timeout),
     )
-    open_board = board_opener(port, serial_number, baud, flow_control, timeout)
+    open_route = make_route(
+        port,
+        serial_number,
+        transport=transport,
+        baud=baud,
+        flow_control=flow_control,
+        timeout_s=timeout,
+        line_bytes=line_bytes,
+        recovery=recovery,
+        upload_image=upload_image,
+        confirms=confirm,
+        probe_address=hex_address(address),
+        probe_board=board,
+    )
     with (
         JobView(json=json) as view,
-        running_agent(broker, thing, open_board, downloads, options=options, on_event=view.show) as agent,
+        running_agent(broker, thing, open_route, downloads, options=options, on_event=view.show) as agent,
     ):
         result = _run_until_signal(agent, once=once, on_ready=lambda: view.ready(thing, endpoint))
     if once and result is None:

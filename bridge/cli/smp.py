@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.options import BaudOption, FlowControlOption, JsonOption, PortOption, SerialNumberOption
+from bridge.cli.options import (
+    BaudOption,
+    FlowControlOption,
+    JsonOption,
+    LineBytesOption,
+    PortOption,
+    SerialNumberOption,
+)
 from bridge.cli.output import console, emit_json, use_json
 
 if TYPE_CHECKING:
-    from bridge.board.smp_client import ImageState, SmpClient
+    from bridge.board.smp_answers import ImageState
+    from bridge.board.smp_client import SmpClient
 
 _ERASE_TIMEOUT_S = 60.0
 _CHUNK_BYTES = 4096
 
-LineOption = Annotated[
-    int,
-    typer.Option(
-        "--line-bytes",
-        min=16,
-        help="Longest line that the board takes; more than 127 only if its firmware was built for it.",
-    ),
-]
-
 app = typer.Typer(
-    help="Image slots over SMP (MCUmgr), on boards with Zephyr's SMP server.", no_args_is_help=True
+    help="Image slots over SMP (MCUmgr): Zephyr's server in an application, or MCUboot's recovery.",
+    no_args_is_help=True,
 )
 
 
@@ -58,7 +58,7 @@ def upload(
     serial_number: SerialNumberOption = None,
     baud: BaudOption = 115_200,
     flow_control: FlowControlOption = True,
-    line_bytes: LineOption = 127,
+    line_bytes: LineBytesOption = 127,
     test: Annotated[bool, typer.Option("--test", help="Have it started on trial at the next reset.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -138,10 +138,34 @@ def reset(
     serial_number: SerialNumberOption = None,
     baud: BaudOption = 115_200,
     flow_control: FlowControlOption = True,
+    recovery: Annotated[
+        bool, typer.Option("--recovery", help="Come up in MCUboot's serial recovery, if the board can.")
+    ] = False,
 ) -> None:
     """Restart the board; it swaps if an image is pending."""
+    from bridge.board.smp_board import RECOVERY_BOOT_MODE  # noqa: PLC0415
+
     with _client(port, serial_number, baud, flow_control) as client:
-        client.reset()
+        client.reset(boot_mode=RECOVERY_BOOT_MODE if recovery else None)
+
+
+@app.command()
+def slots(
+    port: PortOption = None,
+    serial_number: SerialNumberOption = None,
+    baud: BaudOption = 115_200,
+    flow_control: FlowControlOption = True,
+    json: JsonOption = False,
+) -> None:
+    """Show the slots themselves: sizes, and the numbers that uploads to them take."""
+    use_json(json)
+    with _client(port, serial_number, baud, flow_control) as client:
+        for slot in client.slot_info():
+            if json:
+                emit_json({"event": "slot", **asdict(slot)})
+                continue
+            target = "" if slot.upload_image_id is None else f", uploads to image {slot.upload_image_id}"
+            console.print(f"image {slot.image} slot {slot.slot}: {slot.size_bytes} bytes{target}")
 
 
 @contextmanager

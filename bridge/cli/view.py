@@ -76,10 +76,7 @@ class UpdateView:
             case StageStarted():
                 self._print(f"[bold]{event.stage:<9}[/bold] {_STAGE_TEXT.get(event.stage, '')}")
             case BoardIdentified():
-                self._print(
-                    f"          board {event.board}, IMEI {event.imei}, application {event.application_version},"
-                    f" modem {event.modem_version}"
-                )
+                self._show_board(event)
             case ImageAccepted():
                 self._print(
                     f"          {event.kind} {event.name}, {event.size_bytes} bytes:"
@@ -94,6 +91,17 @@ class UpdateView:
 
     def _print(self, text: str) -> None:
         console.print(text, soft_wrap=True)
+
+    def _show_board(self, event: BoardIdentified) -> None:
+        known = {
+            "board": event.board,
+            "IMEI": event.imei,
+            "application": event.application_version,
+            "modem": event.modem_version,
+        }
+        facts = [f"{name} {value}" for name, value in known.items() if value]
+        route = f"by {event.route}" + (f" ({event.why})" if event.why else "")
+        self._print(f"          {', '.join([*facts, route])}")
 
     def _show_progress(self, event: Progress) -> None:
         if self._task is None:

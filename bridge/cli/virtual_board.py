@@ -24,9 +24,15 @@ def register(app: typer.Typer) -> None:
 
 
 def board(
-    model: Annotated[str, typer.Option(help="Board model.")] = "nrf9151dk",
+    model: Annotated[
+        str, typer.Option(help="Board model: nrf9160dk, nrf9161dk, nrf9151dk, thingy91, thingy91x.")
+    ] = "nrf9151dk",
     firmware: Annotated[
-        str, typer.Option(help="What the board's applications are: serial-modem, or smp.")
+        str,
+        typer.Option(
+            help="What the board's applications are: serial-modem, slm, at_client, smp or fmfu; mcuboot for serial"
+            " recovery."
+        ),
     ] = "serial-modem",
     timing: Annotated[
         Literal["simulated", "real"],
@@ -50,8 +56,11 @@ def board(
         ),
     ] = None,
     flow_control: Annotated[
-        bool, typer.Option("--flow-control/--no-flow-control", help="The UART has RTS/CTS.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--flow-control/--no-flow-control", help="The UART has RTS/CTS.", show_default="as the model"
+        ),
+    ] = None,
     uart: Annotated[
         Literal["dma", "fifo"],
         typer.Option(help="fifo: nothing is received while the CPU stands still, as without DMA."),
@@ -63,21 +72,49 @@ def board(
         float, typer.Option("--usb-latency-ms", min=0, help="A USB adapter's delay, each way.")
     ] = 0,
     flash: Annotated[Literal["real", "ideal"], typer.Option(help="ideal: flash takes no time.")] = "real",
+    modem_full: Annotated[
+        bool, typer.Option("--modem-full", help="Serial Modem is a build with full modem updates.")
+    ] = False,
     battery_mv: Annotated[int, typer.Option("--battery-mv", help="Supply voltage in mV.")] = 4_464,
+    recovery_entry: Annotated[
+        str | None,
+        typer.Option(
+            help="Ways into MCUboot's serial recovery: button, pin-reset, boot-mode, window, no-application, with"
+            " commas between; or none.",
+            show_default="as the model",
+        ),
+    ] = None,
+    button: Annotated[bool, typer.Option("--button", help="Somebody holds the board's button down.")] = False,
+    bootloader: Annotated[
+        list[str] | None,
+        typer.Option(help="Build option of MCUboot, such as direct-upload or line-bytes=512; repeatable."),
+    ] = None,
+    smp: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Build option of the SMP server, such as boot-mode or buffer-bytes=1024; repeatable."
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Serve a virtual board on a pty until interrupted (or told to end with SIGTERM)."""
     use_json(json)
+    from bridge.virtual.applications import RECOVERY_FIRMWARE  # noqa: PLC0415
     from bridge.virtual.board import VirtualBoard  # noqa: PLC0415
+    from bridge.virtual.bootloader_options import options_from_text  # noqa: PLC0415
+    from bridge.virtual.build_options import with_options  # noqa: PLC0415
     from bridge.virtual.modem import ModemOptions  # noqa: PLC0415
     from bridge.virtual.pty_server import PtyServer  # noqa: PLC0415
+    from bridge.virtual.serial_modem_options import SerialModemOptions  # noqa: PLC0415
+    from bridge.virtual.smp_options import SmpOptions  # noqa: PLC0415
     from bridge.virtual.uart_options import parse_uart  # noqa: PLC0415
 
+    button = button or firmware == RECOVERY_FIRMWARE
     virtual = VirtualBoard(
         model,
         firmware=firmware,
         timing=timing,
-        factory_image=image.read_bytes() if image else _factory_image(),
+        factory_image=image.read_bytes() if image else _factory_image(model),
         keys=[path.read_bytes() for path in key] if key else [_development_key()],
         state_dir=state,
         baud=baud,
@@ -86,6 +123,10 @@ def board(
         usb_latency_ms=usb_latency_ms,
         ideal_flash=flash == "ideal",
         modem=ModemOptions(battery_mv=battery_mv),
+        smp=with_options(SmpOptions(), smp or ()),
+        bootloader=options_from_text(model, button=button, entries=recovery_entry, build=bootloader or ()),
+        button_held=button,
+        serial_modem=SerialModemOptions(modem_full=modem_full),
     )
     with until_interrupted() as wait, virtual, PtyServer(virtual) as pty, _linked(link, pty.path) as port:
         if json:
@@ -97,11 +138,15 @@ def board(
         wait()
 
 
-def _factory_image() -> bytes:
+def _factory_image(model: str) -> bytes:
     from bridge.lab.sample_images import SampleImages  # noqa: PLC0415
+    from bridge.virtual.layout import layout_of  # noqa: PLC0415
 
+    address = layout_of(model).primary.address
     with tempfile.TemporaryDirectory(prefix="nrf91-bridge-board-") as directory:
-        return SampleImages(Path(directory)).application(FACTORY_VERSION).read_bytes()
+        return (
+            SampleImages(Path(directory)).application(FACTORY_VERSION, primary_address=address).read_bytes()
+        )
 
 
 def _development_key() -> bytes:

@@ -8,7 +8,8 @@ import logging
 import time
 from typing import Any, Final
 
-from bridge.board.smp_client import SmpClient, SmpParameters, raise_refusal
+from bridge.board.smp_answers import SmpParameters, raise_refusal
+from bridge.board.smp_client import SmpClient
 from bridge.dfu.target import TransferRestartError
 from bridge.errors import LinkError
 from bridge.wire.message_size import MessageSize
@@ -31,13 +32,15 @@ _IMPOSSIBLE_OFFSET: Final = 0x7FFF_FFFF
 
 
 class SmpUpload:
-    """One upload into the secondary slot.
+    """One upload.
 
     Args:
         client: The conversation.
         parameters: What the server can hold.
         size_bytes: Size of the whole file.
-        sha256: SHA-256 of the whole file; with it an upload that was cut off goes on where it was.
+        sha256: SHA-256 of the whole file; with it an upload that was cut off goes on where it was (Zephyr).
+        image: Number of the image, or of what else the server calls so, that is uploaded.
+        start: Offset from which the server goes on with an earlier upload (MCUboot's recovery).
         line_buffers: For MCUboot's recovery, which has one buffer for messages but collects lines while it is busy:
             how many it can hold (``BOOT_LINE_BUFS``, 8). None for servers that queue whole messages.
 
@@ -53,6 +56,8 @@ class SmpUpload:
         size_bytes: int,
         sha256: bytes | None = None,
         *,
+        image: int = 0,
+        start: int = 0,
         line_buffers: int | None = None,
     ) -> None:
         # One buffer is left free: Zephyr takes the buffer for the answer from the same pool.
@@ -62,12 +67,13 @@ class SmpUpload:
             requests = 2
             self._overlap_bytes = largest_message_bytes(line_buffers - _SPARE_LINES, client.line_bytes)
         limits = WindowLimits(max_requests=requests, flow_control=client.flow_control)
-        self.window = UploadWindow(size_bytes, limits)
+        self.window = UploadWindow(size_bytes, limits, start)
         self._client = client
         self._message_size = MessageSize(parameters.message_bytes)
         self._size_bytes = size_bytes
         self._sha256 = sha256
-        self._start = 0
+        self._image = image
+        self._start = start
         self._data = bytearray()
 
     def write(self, data: bytes) -> None:
@@ -126,6 +132,8 @@ class SmpUpload:
             body["len"] = self._size_bytes
             if self._sha256 is not None:
                 body["sha"] = self._sha256
+            if self._image:
+                body["image"] = self._image
         return body
 
     @staticmethod

@@ -1,9 +1,31 @@
 """What every route into the board's flash offers."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from bridge.errors import LinkError
 from bridge.image import ImageKind
+from bridge.image.modem_full import ModemFullInfo
+
+
+@dataclass(frozen=True)
+class TransferImage:
+    """What a target must know of an image before its first byte is written.
+
+    Attributes:
+        kind: What it is.
+        size_bytes: Size of the whole file.
+        sha256: SHA-256 of the whole file in hex, if it is known beforehand; routes that can go on where an earlier
+            process was cut off recognise the image by it.
+        image_index: Number of the MCUboot image that it replaces.
+        modem_full: Where the segments of a full modem image are.
+    """
+
+    kind: ImageKind
+    size_bytes: int
+    sha256: str | None = None
+    image_index: int = 0
+    modem_full: ModemFullInfo | None = None
 
 
 class TransferRestartError(LinkError):
@@ -29,12 +51,16 @@ class DfuTarget(Protocol):
         """How many bytes :meth:`write` should get at once; may change when the transfer starts again."""
         ...
 
-    def begin(self, kind: ImageKind, size_bytes: int) -> int:
+    @property
+    def in_place(self) -> bool:
+        """Whether writing already destroys what runs now, so that there is no way back after the first byte."""
+        ...
+
+    def begin(self, image: TransferImage) -> int:
         """Prepare the flash; blocks while it is erased.
 
         Args:
-            kind: What will be written.
-            size_bytes: Size of the whole image.
+            image: What will be written.
 
         Returns:
             The offset from which to send.
@@ -62,8 +88,11 @@ class DfuTarget(Protocol):
         """
         ...
 
-    def schedule(self) -> None:
-        """Have the board install the image at the next reset.
+    def schedule(self, digest: str | None = None) -> None:
+        """Have the board install the image at the next reset; where writing was in place, finish it.
+
+        Args:
+            digest: Image digest (hex) of an MCUboot image that was read to its end, for routes that choose by it.
 
         Raises:
             BoardRefusedError: It does not (reason ``schedule-refused``).

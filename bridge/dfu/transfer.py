@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from bridge.dfu.target import DfuTarget, TransferRestartError
+from bridge.dfu.target import DfuTarget, TransferImage, TransferRestartError
 from bridge.errors import BoardRefusedError, LinkError
 from bridge.image import ImageKind, ImageSource
 
@@ -37,7 +37,7 @@ class TransferStep:
 
 
 def transfer(
-    target: DfuTarget, source: ImageSource, kind: ImageKind, size_bytes: int, *, tries: int = DEFAULT_TRIES
+    target: DfuTarget, source: ImageSource, image: TransferImage, *, tries: int = DEFAULT_TRIES
 ) -> Iterator[TransferStep]:
     """Write an image into a target.
 
@@ -47,8 +47,7 @@ def transfer(
     Args:
         target: Where to.
         source: Where from; it is not closed.
-        kind: What it is.
-        size_bytes: Its size.
+        image: What it is.
         tries: How often to start before giving up.
 
     Yields:
@@ -61,9 +60,9 @@ def transfer(
         BridgeError: What the source raises.
     """
     for attempt in range(1, tries + 1):
-        yield TransferStep(0, size_bytes, attempt, notice=_preparation(kind, attempt))
+        yield TransferStep(0, image.size_bytes, attempt, notice=_preparation(image.kind, attempt))
         try:
-            yield from _attempt(target, source, kind, size_bytes, attempt)
+            yield from _attempt(target, source, image, attempt)
         except TransferRestartError as error:
             _log.warning("transfer attempt %d of %d: %s", attempt, tries, error.message)
             if attempt == tries:
@@ -74,9 +73,10 @@ def transfer(
 
 
 def _attempt(
-    target: DfuTarget, source: ImageSource, kind: ImageKind, size_bytes: int, attempt: int
+    target: DfuTarget, source: ImageSource, image: TransferImage, attempt: int
 ) -> Iterator[TransferStep]:
-    offset = target.begin(kind, size_bytes)
+    size_bytes = image.size_bytes
+    offset = target.begin(image)
     meter = _RateMeter(offset)
     while offset < size_bytes:
         chunk = source.read(offset, min(target.chunk_size_bytes, size_bytes - offset))

@@ -1,5 +1,8 @@
 """Nordic Serial Modem's ``#XDFU`` commands as a route into flash, for application images and modem deltas.
 
+MCUboot's own images and full modem images go the same way with differences of their own, see
+:mod:`bridge.dfu.xdfu_bootloader` and :mod:`bridge.dfu.xdfu_modem_full`.
+
 Sources: ncs-serial-modem ``doc/app/at_dfu.rst``, ``app/src/sm_at_dfu.c``, ``app/src/sm_at_host.c``: the
 address of a write is ignored (bytes are appended), data mode ends only with the announced count, and the
 ``#XDFU`` URC waits for the end of a command or for a 100 ms grid.
@@ -7,12 +10,12 @@ address of a write is ignored (bytes are appended), data mode ends only with the
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Final
 
 from bridge.board import Board, rescue
 from bridge.dfu.delta_area import DeltaArea
-from bridge.dfu.target import TransferRestartError
+from bridge.dfu.target import TransferImage, TransferRestartError
 from bridge.dfu.xdfu_tuning import (
     BUFFERED_BYTES,
     CHUNK_WITH_FLOW_CONTROL_BYTES,
@@ -36,7 +39,8 @@ from bridge.wire.xdfu import (
 
 _log = logging.getLogger(__name__)
 
-_TYPES: Final = {ImageKind.APPLICATION: XdfuType.APPLICATION, ImageKind.MODEM_DELTA: XdfuType.MODEM_DELTA}
+_SLOT_TYPES: Final = (XdfuType.APPLICATION, XdfuType.MCUBOOT_BOOTLOADER)
+"""What is written into MCUboot's secondary slot."""
 
 _NUDGE: Final = "AT"
 _PAGE_BYTES: Final = 4096
@@ -55,6 +59,10 @@ class XdfuTarget:
     """
 
     route: Final = "xdfu"
+    _types: ClassVar[Mapping[ImageKind, XdfuType]] = {
+        ImageKind.APPLICATION: XdfuType.APPLICATION,
+        ImageKind.MODEM_DELTA: XdfuType.MODEM_DELTA,
+    }
 
     def __init__(
         self,
@@ -89,11 +97,15 @@ class XdfuTarget:
         """Preferred size of a chunk; smaller after each failure."""
         return self._chunk_bytes
 
-    def begin(self, kind: ImageKind, size_bytes: int) -> int:
+    @property
+    def in_place(self) -> bool:
+        """Never: what is written waits in the secondary slot or in the modem's update area."""
+        return False
+
+    def begin(self, image: TransferImage) -> int:
         """``#XDFUINIT``: open a session; a used delta area is erased, which takes minutes."""
-        if kind not in _TYPES:
-            raise UsageError(f"#XDFU cannot write a {kind} image yet", reason="unsupported-kind")
-        self._type = _TYPES[kind]
+        size_bytes = image.size_bytes
+        self._type = self._type_of(image.kind)
         self._size_bytes = size_bytes
         if self._type is XdfuType.MODEM_DELTA:
             self._offset = self._area.prepare(size_bytes)
@@ -131,7 +143,7 @@ class XdfuTarget:
                 offset=self._offset,
             )
 
-    def schedule(self) -> None:
+    def schedule(self, digest: str | None = None) -> None:
         """``#XDFUAPPLY``: the image is tried at the next reset."""
         self.finish()
         with self._at.session():
@@ -164,7 +176,7 @@ class XdfuTarget:
         with self._at.session():
             if self._may_be_in_data_mode:
                 self._leave_data_mode(self._chunk_bytes)
-            if self._touched and self._type is XdfuType.APPLICATION:
+            if self._touched and self._type in _SLOT_TYPES:
                 self._overwrite_first_page()
             elif self._may_be_scheduled:
                 self._area.invalidate()
@@ -173,6 +185,11 @@ class XdfuTarget:
 
     # --- one chunk ------------------------------------------------------------------------------------------
 
+    @property
+    def _address(self) -> int:
+        """Address for the next chunk; the board looks at that of modem firmware only."""
+        return self._offset
+
     def _write_chunk(self, chunk: bytes) -> XdfuStatus:
         self._at.take_urcs(self._is_status)
         self._at.take_urcs(DATA_MODE_EXIT_URC)
@@ -180,7 +197,7 @@ class XdfuTarget:
         self._may_be_in_data_mode = True
         try:
             self._at.command(
-                write_command(self._type, self._offset, len(chunk)), timeout_s=self._timing.command_s
+                write_command(self._type, self._address, len(chunk)), timeout_s=self._timing.command_s
             )
             self._at.send_then_command(chunk, _NUDGE, wire_s + self._timing.margin_s)
         except LinkError as error:
@@ -270,6 +287,11 @@ class XdfuTarget:
             left -= len(chunk)
 
     # --- opening a session ----------------------------------------------------------------------------------
+
+    def _type_of(self, kind: ImageKind) -> XdfuType:
+        if kind not in self._types:
+            raise UsageError(f"this #XDFU target cannot write a {kind} image", reason="unsupported-kind")
+        return self._types[kind]
 
     def _init_application(self, size_bytes: int) -> None:
         try:

@@ -99,6 +99,11 @@ class Download:
         return file_name(self._order.url)
 
     @property
+    def expected_sha256(self) -> str | None:
+        """The digest that was ordered, if one was."""
+        return self._order.expected_sha256
+
+    @property
     def progress(self) -> DownloadProgress:
         """Where it is now."""
         arrival = self._arrival

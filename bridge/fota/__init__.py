@@ -1,5 +1,6 @@
 """The update line: stages, one update, the agent."""
 
+from bridge.fota.at_route import over_at
 from bridge.fota.events import (
     BoardIdentified,
     Finished,
@@ -13,7 +14,9 @@ from bridge.fota.events import (
     UpdateEvent,
 )
 from bridge.fota.policy import Expectations, Policy
-from bridge.fota.update import Update, UpdateOptions
+from bridge.fota.route import Route, RouteOpener
+from bridge.fota.update import Update
+from bridge.fota.update_options import UpdateOptions
 
 __all__ = [
     "BoardIdentified",
@@ -24,10 +27,13 @@ __all__ = [
     "Outcome",
     "Policy",
     "Progress",
+    "Route",
+    "RouteOpener",
     "Stage",
     "StageStarted",
     "Update",
     "UpdateCanceledError",
     "UpdateEvent",
     "UpdateOptions",
+    "over_at",
 ]

@@ -4,18 +4,20 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
-from bridge.board import Board
 from bridge.cloud import JobDocument, JobExecution, JobGoneError, JobStatus, parse_document
 from bridge.errors import BridgeError, CloudError, InterruptedUpdateError
 from bridge.fota.events import Finished, Outcome, Stage, StageStarted, UpdateCanceledError, UpdateEvent
+from bridge.fota.outcome import outcome_of
 from bridge.fota.policy import Expectations
 from bridge.fota.reporter import JobReporter, JobUpdater
+from bridge.fota.route import RouteOpener
 from bridge.fota.status_details import StatusDetails
-from bridge.fota.update import Update, UpdateOptions, outcome_of
+from bridge.fota.update import Update
+from bridge.fota.update_options import UpdateOptions
 from bridge.image import ImageSource
 
 _log = logging.getLogger(__name__)
@@ -26,7 +28,13 @@ _STATUS: Final = {
     Outcome.FAILED: JobStatus.FAILED,
     Outcome.REJECTED: JobStatus.REJECTED,
 }
-_STAGES_AFTER_SCHEDULING: Final = {Stage.SCHEDULE, Stage.REBOOT, Stage.VERIFY, Stage.CONFIRM}
+_STAGES_AFTER_SCHEDULING: Final = {
+    Stage.TRANSFER,  # of an image that is written in place: nothing is asked any more behind its gate
+    Stage.SCHEDULE,
+    Stage.REBOOT,
+    Stage.VERIFY,
+    Stage.CONFIRM,
+}
 RETRY_S: Final = 5.0
 """Pause before a cloud that could not be reached is asked again; a reconnect ends it early."""
 IDLE_WAIT_S: Final = 60.0
@@ -75,7 +83,7 @@ class Agent:
 
     Args:
         jobs: Jobs client of the thing.
-        open_board: Opens the board of the thing.
+        open_route: Opens the board of the thing.
         make_source: Starts a download.
         options: How updates are done; what the document says is added for each job.
         on_event: Told about every event of every update.
@@ -84,14 +92,14 @@ class Agent:
     def __init__(
         self,
         jobs: Jobs,
-        open_board: Callable[[], AbstractContextManager[Board]],
+        open_route: RouteOpener,
         make_source: SourceMaker,
         *,
         options: UpdateOptions | None = None,
         on_event: EventSink = lambda _execution, _event: None,
     ) -> None:
         self._jobs = jobs
-        self._open_board = open_board
+        self._open_route = open_route
         self._make_source = make_source
         self._options = options or UpdateOptions()
         self._on_event = on_event
@@ -199,9 +207,10 @@ class Agent:
             self._options,
             expected=Expectations(document.operation, document.fw_version, document.board),
             interrupted_from=earlier.get("from_version") if interrupted else None,
+            image_index=document.image_index,
         )
         source = self._make_source(document, fresh_url)
-        return Update(source, self._open_board, options=options, commit_gate=gate)
+        return Update(source, self._open_route, options=options, commit_gate=gate)
 
     def _through_outage(self, ask: Callable[[], _T]) -> _T:
         """Ask the cloud, again and again while it cannot be reached; a job that is gone cancels the update."""

@@ -60,12 +60,16 @@ class BoardIdentified(UpdateEvent):
         imei: The modem's IMEI, if it has one.
         application_version: Version that the running application reports.
         modem_version: Modem firmware version.
+        route: Name of the route into its flash.
+        why: Why that route, where it was chosen and not ordered.
     """
 
     board: str | None
     imei: str | None
     application_version: str | None
     modem_version: str | None
+    route: str | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,14 @@
-"""An image source that is inspected while it is read, so that checking costs no second pass and no memory."""
+"""An image source that is inspected while it is read, so that checking costs no second pass and no memory.
 
+An image in a package is another matter: the whole package is read first, and judged before it is unpacked.
+"""
+
+from dataclasses import replace
 from typing import Final
 
 from bridge.errors import ImageRefusedError
-from bridge.image import FirmwareImage, ImageHead, ImageInspector, ImageSource
+from bridge.image import BytesSource, FirmwareImage, ImageHead, ImageInspector, ImageKind, ImageSource
+from bridge.image.package_source import PACKAGE_KINDS, PackedImage, choose, for_slot, unpack
 
 _READ_BYTES: Final = 16 * 1024
 
@@ -13,17 +18,28 @@ class InspectedSource:
 
     Args:
         source: Where the bytes come from. Closing this object closes it.
+        member: Name of the image to take when it is a package.
+        image_index: Number of the MCUboot image that is replaced; of a package an application for that is taken.
     """
 
-    def __init__(self, source: ImageSource) -> None:
+    def __init__(self, source: ImageSource, member: str | None = None, image_index: int = 0) -> None:
+        self._origin = source
         self._source = source
+        self._member = member
+        self._image_index = image_index
         self._inspector = ImageInspector(source.name)
         self._inspected_bytes = 0
+        self._packed: PackedImage | None = None
 
     @property
     def name(self) -> str:
-        """Name of the underlying source."""
+        """Name of the underlying source, or of the image that was taken out of it."""
         return self._source.name
+
+    @property
+    def expected_sha256(self) -> str | None:
+        """Digest of the whole file, as far as the underlying source knows it beforehand."""
+        return self._source.expected_sha256
 
     def wait_size(self) -> int:
         """Block until the total size is known, in bytes."""
@@ -35,28 +51,55 @@ class InspectedSource:
 
     def close(self) -> None:
         """Close the underlying source."""
-        self._source.close()
+        self._origin.close()
 
     def read(self, offset: int, size: int) -> bytes:
         """Read bytes, and inspect those that were not seen before."""
         data = self._source.read(offset, size)
         new = self._inspected_bytes - offset
-        if 0 <= new < len(data):
+        if self._packed is None and 0 <= new < len(data):
             self._inspector.feed(data[new:])
             self._inspected_bytes = offset + len(data)
         return data
 
     def read_head(self) -> ImageHead:
-        """Read as far as it takes to know what this is.
+        """Read as far as it takes to know what this is; a package to its end.
 
         Raises:
-            ImageRefusedError: It is no image, or it ends too early.
+            ImageRefusedError: It is no image, it ends too early, or the package is broken.
         """
-        while self._inspector.head is None:
-            if not self.read(self._inspected_bytes, _READ_BYTES):
-                self._inspector.finish()  # names what is wrong with it
-                raise ImageRefusedError("the file ends before it shows what it is", reason="truncated")
-        return self._inspector.head
+        while (head := self._inspector.head) is None and self.read(self._inspected_bytes, _READ_BYTES):
+            pass
+        if head is None:
+            self._inspector.finish()  # the end decides about very short files, and names what is wrong with one
+            head = self._inspector.head
+        if head is None:
+            raise ImageRefusedError("the file ends before it shows what it is", reason="truncated")
+        if head.kind is not ImageKind.DFU_PACKAGE:
+            return head
+        # Any zip archive: only its end tells what is in it.
+        self._source.wait_complete()
+        package = self.finish_inspection()
+        return replace(head, kind=package.kind, version=package.version)
+
+    def fit_board(self, kinds: frozenset[ImageKind], bootloader_slot: int | None) -> ImageHead:
+        """Settle on what goes to the board: the file, or the image in a package.
+
+        Args:
+            kinds: What the route can write; a package among them stays whole, unless a member was asked for.
+            bootloader_slot: The slot that MCUboot runs from, for packages that hold an image for each.
+
+        Raises:
+            ImageRefusedError: The package does not hold the one image to take.
+        """
+        head = self.read_head()
+        if head.kind not in PACKAGE_KINDS or (head.kind in kinds and self._member is None):
+            return head
+        archive = self._origin.read(0, self._origin.wait_size())
+        candidates = choose(unpack(archive, self._origin.name), self._member, self._image_index)
+        self._packed = packed = for_slot(candidates, bootloader_slot)
+        self._source = BytesSource(packed.data, packed.image.name)
+        return packed.head
 
     def finish_inspection(self) -> FirmwareImage:
         """Inspect what is left and judge the whole.
@@ -64,6 +107,8 @@ class InspectedSource:
         Raises:
             ImageRefusedError: Truncated, over-long, digest wrong, and so on.
         """
+        if self._packed is not None:
+            return self._packed.image
         while self.read(self._inspected_bytes, _READ_BYTES):
             pass
         return self._inspector.finish()

@@ -3,20 +3,28 @@
 Every refusal is an ``ImageRefusedError`` with a code and a sentence; the job becomes REJECTED with both.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
 from bridge.board import BoardIdentity
 from bridge.errors import ImageRefusedError
+from bridge.fota.hardware_policy import (
+    WHOLE_MODEM_KINDS,
+    check_bootloader,
+    check_family,
+    chip_of,
+    remarks_on_chip,
+)
 from bridge.fota.versions import modem_release, same_version, version_triple
 from bridge.image import FirmwareImage, ImageHead, ImageKind, verify_signature
 
-APPLICATION_KINDS: Final = frozenset({ImageKind.APPLICATION})
-MODEM_KINDS: Final = frozenset({ImageKind.MODEM_DELTA})
+APPLICATION_KINDS: Final = frozenset(
+    {ImageKind.APPLICATION, ImageKind.MCUBOOT_BOOTLOADER, ImageKind.INTEL_HEX, ImageKind.DFU_PACKAGE}
+)
+MODEM_KINDS: Final = frozenset({ImageKind.MODEM_DELTA, ImageKind.MODEM_FULL, ImageKind.MODEM_PACKAGE})
 _OPERATION_KINDS: Final = {"app_fw_update": APPLICATION_KINDS, "modem_fw_update": MODEM_KINDS}
-_CHIP: Final = re.compile(r"nrf(9\d{3})", re.IGNORECASE)
-_CHIP_OF_PRODUCT: Final = {"thingy91": "9160", "thingy91x": "9151"}
+_SIGNED_KINDS: Final = frozenset({ImageKind.APPLICATION, ImageKind.INTEL_HEX, ImageKind.MCUBOOT_BOOTLOADER})
+_ROUTES_WITH_SEVERAL_IMAGES: Final = frozenset({"smp"})
 FLASH_SIZE_BYTES: Final = 1024 * 1024
 """Flash of every nRF91; no application image can be larger, whatever the slot layout is."""
 
@@ -70,9 +78,33 @@ def check_head(
     _check_board(identity, expected)
     if head.kind is ImageKind.MODEM_DELTA:
         _check_delta(head, identity)
-    else:
+    elif head.kind in WHOLE_MODEM_KINDS:
+        _check_full_modem(head, identity, policy)
+    elif head.kind is ImageKind.APPLICATION:
         _check_application(head, size_bytes, identity, policy)
-    return _check_ordered_version(head, expected, policy)
+    elif head.kind is ImageKind.MCUBOOT_BOOTLOADER:
+        check_bootloader(head, identity)
+    return [*remarks_on_chip(head, identity), *_check_ordered_version(head, expected, policy)]
+
+
+def check_route(head: ImageHead, route: str, kinds: frozenset[ImageKind], image_index: int = 0) -> None:
+    """Refuse what a route cannot write.
+
+    Raises:
+        ImageRefusedError: It cannot (reason ``wrong-route``, ``wrong-image-index``).
+    """
+    if image_index and route not in _ROUTES_WITH_SEVERAL_IMAGES:
+        raise ImageRefusedError(
+            f"the image is for MCUboot image {image_index}, and the route {route} only reaches image 0",
+            reason="wrong-image-index",
+            hint="Boards with several images take them over SMP.",
+        )
+    if head.kind not in kinds:
+        raise ImageRefusedError(
+            f"the route {route} cannot write a file of kind {head.kind}, only {', '.join(sorted(kinds))}",
+            reason="wrong-route",
+            hint="Choose another --transport; `auto` finds one if the board has one.",
+        )
 
 
 def check_image(image: FirmwareImage, policy: Policy) -> None:
@@ -81,37 +113,30 @@ def check_image(image: FirmwareImage, policy: Policy) -> None:
     Raises:
         ImageRefusedError: The signature is not by the required key.
     """
-    if policy.public_key_pem is not None and image.kind is ImageKind.APPLICATION:
+    if policy.public_key_pem is not None and image.kind in _SIGNED_KINDS:
         verify_signature(image, policy.public_key_pem)
 
 
 def _check_kind(head: ImageHead, expected: Expectations) -> None:
-    allowed = _OPERATION_KINDS.get(expected.operation or "", APPLICATION_KINDS | MODEM_KINDS)
-    if head.kind not in allowed:
+    allowed = _OPERATION_KINDS.get(expected.operation or "")
+    if allowed is not None and head.kind not in allowed:
         wanted = " or ".join(sorted(allowed))
         raise ImageRefusedError(
-            f"the file is of kind {head.kind}, but {expected.operation or 'this route'} takes {wanted}",
+            f"the file is of kind {head.kind}, but {expected.operation} takes {wanted}",
             reason="wrong-kind",
             hint="Check which file the job names.",
         )
 
 
 def _check_board(identity: BoardIdentity, expected: Expectations) -> None:
-    wanted = _chip(expected.board)
-    found = _chip(identity.model) or _chip(identity.hardware_version)
+    wanted = chip_of(expected.board)
+    found = chip_of(identity.model) or chip_of(identity.hardware_version)
     if expected.board and (wanted is None or (found is not None and wanted != found)):
         raise ImageRefusedError(
             f"the image is for {expected.board}, but the board is {identity.model or identity.hardware_version}",
             reason="wrong-board",
             hint="Choose the image that was built for this board.",
         )
-
-
-def _chip(text: str | None) -> str | None:
-    """The four digits of an nRF91 chip in a board or model name, also for boards that are not named after it."""
-    product = (text or "").lower().split("/")[0]
-    match = _CHIP.search(text or "")
-    return _CHIP_OF_PRODUCT.get(product) or (match[1] if match else None)
 
 
 def _check_delta(head: ImageHead, identity: BoardIdentity) -> None:
@@ -127,6 +152,18 @@ def _check_delta(head: ImageHead, identity: BoardIdentity) -> None:
             f"the delta updates modem firmware {head.base_version}, but the modem runs {running}",
             reason="wrong-delta-base",
             hint=f"Take the delta that starts from {running}.",
+        )
+
+
+def _check_full_modem(head: ImageHead, identity: BoardIdentity, policy: Policy) -> None:
+    check_family(head, identity)
+    running = modem_release(identity.modem_version)
+    same = running is not None and head.version is not None and modem_release(head.version) == running
+    if same and not policy.allow_same_version:
+        raise ImageRefusedError(
+            f"the modem already runs {running}",
+            reason="same-version",
+            hint="Use --allow-same-version to write it again.",
         )
 
 
@@ -155,8 +192,11 @@ def _check_application(head: ImageHead, size_bytes: int, identity: BoardIdentity
 def _check_ordered_version(head: ImageHead, expected: Expectations, policy: Policy) -> list[str]:
     if expected.version is None or head.version is None:
         return []
-    if head.kind is ImageKind.MODEM_DELTA:
+    if head.kind in MODEM_KINDS:
         agrees = modem_release(expected.version) == modem_release(head.version)
+    elif head.kind is ImageKind.MCUBOOT_BOOTLOADER:
+        header = head.mcuboot.version if head.mcuboot else None
+        agrees = expected.version == head.version or same_version(expected.version, header)
     else:
         agrees = same_version(expected.version, head.version)
     if agrees:

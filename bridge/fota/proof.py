@@ -1,39 +1,30 @@
-"""Proof that an update took: how each kind is applied, and what the board must show before anybody says SUCCEEDED.
+"""Proof that an update took: what a board must show before anybody says SUCCEEDED."""
 
-Sources: ncs-serial-modem ``app/src/sm_at_fota.c`` and ``app/src/main.c`` (the application confirms itself after a test swap
-and says ``#XFOTA: 5,0``; a rejected image is met with silence); nrfxlib ``nrf_modem.h`` (results of a modem delta).
-"""
-
-import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-from bridge.board import Board, BoardIdentity, BootReport
-from bridge.errors import LinkError, VerificationError
-from bridge.fota.versions import modem_release, same_version
-from bridge.image import ImageHead, ImageKind
+from bridge.board import BoardIdentity, BootReport
 
-_UPDATE_RESULT: Final = re.compile(r"#XFOTA: ?[45],(\d+)(?:,(\d+))?")
-_CONFIRMED: Final = "#XFOTA: 5,0"
 STILL_SCHEDULED: Final = "voltage-low"
 """Reason of the one refusal after which the modem would try again at every start."""
-_DELTA_RESULTS: Final = {
-    0x4400001: ("modem-internal-error", "internal error; the modem must be reprogrammed with a full package"),
-    0x4400002: ("modem-hardware-error", "hardware error; the modem must be reprogrammed with a full package"),
-    0x4400003: (
-        "modem-auth-error",
-        "the modem could not authenticate the delta; the old firmware keeps running",
-    ),
-    0x4400004: (
-        "wrong-delta-base",
-        "the delta is for another modem firmware; the old firmware keeps running",
-    ),
-    0x4400005: (STILL_SCHEDULED, "the supply voltage is too low for a modem update"),
-}
+
+
+@dataclass(frozen=True)
+class WantedImage:
+    """What must run in the end.
+
+    Attributes:
+        version: Version in the image's header or, for modem firmware, in its name; None if it tells none.
+        digest: Image digest in hex, once the whole image was read; None before, and for modem firmware.
+    """
+
+    version: str | None
+    digest: str | None = None
 
 
 class Proof(Protocol):
-    """How one kind of update is applied and proven.
+    """How one kind of update is applied and proven on one opened board.
 
     Attributes:
         success: What can be said when everything was proven.
@@ -45,144 +36,22 @@ class Proof(Protocol):
         """The version that this kind of update changes."""
         ...
 
-    def apply(self, board: Board) -> BootReport:
+    def apply(self) -> BootReport:
         """Reset what has to be reset, and wait until it is back."""
         ...
 
-    def check_running(self, report: BootReport, after: BoardIdentity, head: ImageHead) -> None:
+    def check_running(self, report: BootReport, after: BoardIdentity, wanted: WantedImage) -> None:
         """Raise ``VerificationError`` unless the board runs the new image."""
         ...
 
-    def changed_since(self, earlier: str, now: BoardIdentity, head: ImageHead) -> bool:
-        """Whether the board went from the ``earlier`` version to the image's."""
+    def changed_since(self, earlier: str, now: BoardIdentity, wanted: WantedImage) -> bool:
+        """Whether the board went from the ``earlier`` version to the wanted one."""
         ...
 
-    def confirm(self, board: Board, report: BootReport, head: ImageHead, timeout_s: float) -> Iterator[str]:
+    def is_waiting(self, now: BoardIdentity, wanted: WantedImage) -> bool:
+        """Whether the wanted image is written and scheduled and :meth:`apply` is all that is missing, if the board tells."""
+        ...
+
+    def confirm(self, report: BootReport, wanted: WantedImage, timeout_s: float) -> Iterator[str]:
         """Yield remarks; raise ``VerificationError`` unless the new image is there to stay."""
         ...
-
-
-def proof_for(kind: ImageKind, before: BoardIdentity) -> Proof:
-    """The proof that an update of this kind needs, given what the board said before it."""
-    return ModemDeltaProof(before) if kind is ImageKind.MODEM_DELTA else ApplicationProof(before)
-
-
-class ApplicationProof:
-    """MCUboot test swap: the new version answers, and it confirmed itself."""
-
-    success = "the board runs the new image and has confirmed it"
-
-    def __init__(self, before: BoardIdentity) -> None:
-        self._before = before
-
-    def version_of(self, identity: BoardIdentity) -> str | None:
-        """Version of the running application, without the ``v`` that firmware likes to print."""
-        return (identity.application_version or "").removeprefix("v") or None
-
-    def apply(self, board: Board) -> BootReport:
-        """Reset the board; MCUboot swaps."""
-        return board.reset()
-
-    def check_running(self, report: BootReport, after: BoardIdentity, head: ImageHead) -> None:
-        """The running version must be the image's, and must be new unless the boot itself told of a swap."""
-        running, old = after.application_version, self._before.application_version
-        swapped = _CONFIRMED in report.messages
-        if same_version(running, head.version) and (swapped or not same_version(running, old)):
-            return
-        if same_version(running, old):
-            raise VerificationError(
-                f"rejected by the bootloader: after the reboot the board still runs {running} (an image that"
-                " crashes before it answers looks the same)",
-                reason="rejected-by-bootloader",
-                hint="The board is usable. Check that the image is signed with the key that the board's MCUboot knows.",
-            )
-        raise VerificationError(
-            f"after the reboot the board runs {running}, neither the old {old} nor the new {head.version}",
-            reason="unexpected-version",
-        )
-
-    def changed_since(self, earlier: str, now: BoardIdentity, head: ImageHead) -> bool:
-        """The running version is the image's, and it was another one earlier."""
-        return same_version(now.application_version, head.version) and not same_version(earlier, head.version)
-
-    def confirm(self, board: Board, report: BootReport, head: ImageHead, timeout_s: float) -> Iterator[str]:
-        """Accept the board's word, or reset it once more: an image that was not confirmed is then gone."""
-        if _CONFIRMED in report.messages or self._says_so(board, timeout_s):
-            return
-        yield "the new image did not say that it confirmed itself; resetting once more to see whether it stays"
-        board.reset()
-        running = board.identify().application_version
-        if not same_version(running, head.version):
-            raise VerificationError(
-                f"reverted: {head.version} booted but was never confirmed, and MCUboot went back to {running}",
-                reason="reverted",
-                hint="The board is usable. The new application must confirm its image after a test swap.",
-            )
-
-    @staticmethod
-    def _says_so(board: Board, timeout_s: float) -> bool:
-        try:
-            board.at.wait_urc(_CONFIRMED, timeout_s)
-        except LinkError as error:
-            if error.reason != "no-answer":
-                raise
-            return False
-        return True
-
-
-class ModemDeltaProof:
-    """Modem delta: the modem reports success, and its version (or at least its build UUID) is the new one."""
-
-    success = "the modem runs the new firmware"
-
-    def __init__(self, before: BoardIdentity) -> None:
-        self._before = before
-
-    def version_of(self, identity: BoardIdentity) -> str | None:
-        """Release of the running modem firmware, such as ``2.0.2``."""
-        return modem_release(identity.modem_version) or identity.modem_version
-
-    def apply(self, board: Board) -> BootReport:
-        """Restart the modem, which applies the delta; this may take minutes."""
-        return board.reset_modem()
-
-    def check_running(self, report: BootReport, after: BoardIdentity, head: ImageHead) -> None:
-        """The modem's own result must not be a failure, and its firmware must have changed to the target."""
-        _check_modem_result(report)
-        running, old = after.modem_version, self._before.modem_version
-        if head.version is not None and modem_release(running) != modem_release(head.version):
-            raise VerificationError(
-                f"the modem runs {running}, not {head.version}",
-                reason="modem-not-updated" if running == old else "unexpected-version",
-                hint="The board is usable.",
-            )
-        if (running, after.modem_uuid) == (old, self._before.modem_uuid):
-            raise VerificationError(
-                f"the modem still runs {running} with the same build UUID",
-                reason="modem-not-updated",
-                hint="The board is usable.",
-            )
-
-    def changed_since(self, earlier: str, now: BoardIdentity, head: ImageHead) -> bool:
-        """The modem runs the delta's target, and ran something else earlier."""
-        target = modem_release(head.version)
-        return target is not None and modem_release(now.modem_version) == target != modem_release(earlier)
-
-    def confirm(self, board: Board, report: BootReport, head: ImageHead, timeout_s: float) -> Iterator[str]:
-        """Nothing to do: a modem update is final once the modem runs it."""
-        return iter(())
-
-
-def _check_modem_result(report: BootReport) -> None:
-    for message in report.messages:
-        match = _UPDATE_RESULT.fullmatch(message)
-        if match is None or match[1] == "0":
-            continue
-        code = int(match[2] or 0)
-        reason, text = _DELTA_RESULTS.get(code, ("modem-refused", f"modem result {code}"))
-        hint = "Raise the supply voltage and reset the board; the modem does not start before."
-        raise VerificationError(
-            f"the modem did not apply the delta: {text} ({message})",
-            reason=reason,
-            hint=hint if reason == STILL_SCHEDULED else "The board is usable.",
-        )

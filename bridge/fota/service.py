@@ -1,16 +1,16 @@
 """The agent with everything it needs around it: connection to the broker, Jobs client, downloads, the board's port."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge.board import Board
 from bridge.cloud import Connection, Endpoint, JobDocument, JobExecution, JobsClient
 from bridge.fetch import Download, DownloadOptions
 from bridge.fota.agent import Agent, SourceMaker
 from bridge.fota.events import UpdateEvent
-from bridge.fota.update import UpdateOptions
+from bridge.fota.route import RouteOpener
+from bridge.fota.update_options import UpdateOptions
 from bridge.image import ImageSource
 
 
@@ -55,7 +55,7 @@ def source_maker(settings: DownloadSettings) -> SourceMaker:
 def running_agent(
     endpoint: Endpoint,
     thing_name: str,
-    open_board: Callable[[], AbstractContextManager[Board]],
+    open_route: RouteOpener,
     downloads: DownloadSettings,
     *,
     options: UpdateOptions | None = None,
@@ -66,7 +66,7 @@ def running_agent(
     Args:
         endpoint: Broker, certificates and client id.
         thing_name: Thing whose jobs are worked; independent of the client id.
-        open_board: Opens the thing's board.
+        open_route: Opens the thing's board.
         downloads: How images are fetched.
         options: How updates are done.
         on_event: Told about every event of every update.
@@ -75,4 +75,4 @@ def running_agent(
         The agent; call its ``run``.
     """
     with Connection(endpoint) as connection, JobsClient(connection, thing_name) as jobs:
-        yield Agent(jobs, open_board, source_maker(downloads), options=options, on_event=on_event)
+        yield Agent(jobs, open_route, source_maker(downloads), options=options, on_event=on_event)

@@ -1,20 +1,19 @@
 """One image onto one board: the update line from the first byte to the confirmed image, usable without any cloud."""
 
 import logging
-from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator
 
-from bridge.board import Board, BoardIdentity, BootReport
-from bridge.dfu import DfuTarget, XdfuTarget
+from bridge.board import BoardIdentity, BootReport
+from bridge.dfu import DfuTarget, TransferImage
 from bridge.dfu.transfer import transfer
 from bridge.errors import (
     BoardRefusedError,
     BridgeError,
-    ImageRefusedError,
     InterruptedUpdateError,
+    LinkError,
     VerificationError,
 )
+from bridge.fota.base_choice import open_rebuilt, remember_image
 from bridge.fota.events import (
     BoardIdentified,
     Finished,
@@ -28,37 +27,14 @@ from bridge.fota.events import (
     UpdateEvent,
 )
 from bridge.fota.inspection import InspectedSource
-from bridge.fota.policy import Expectations, Policy, check_head, check_image
-from bridge.fota.proof import STILL_SCHEDULED, Proof, proof_for
-from bridge.image import ImageHead, ImageKind, ImageSource
+from bridge.fota.outcome import outcome_of
+from bridge.fota.policy import check_head, check_image, check_route
+from bridge.fota.proof import STILL_SCHEDULED, Proof, WantedImage
+from bridge.fota.route import Route, RouteOpener
+from bridge.fota.update_options import CommitGate, UpdateOptions
+from bridge.image import FirmwareImage, ImageHead, ImageKind, ImageSource
 
 _log = logging.getLogger(__name__)
-
-CommitGate = Callable[[Stage], None]
-"""Called right before an effect that cannot be taken back (``SCHEDULE``, ``REBOOT``); raises to stop the update."""
-
-
-@dataclass(frozen=True)
-class UpdateOptions:
-    """How an update is done.
-
-    Attributes:
-        expected: What the order says about the image.
-        policy: What this host allows.
-        transfer_baud: Line speed for the transfer, or None to stay at the board's.
-        confirm_timeout_s: How long a running new image may take to say that it confirmed itself, before the
-            bridge resets the board once more to see whether it stays.
-        interrupted_from: Version that the board ran when an earlier run of this update was cut off after it may
-            have scheduled the image. If the board runs the image now, it is verified instead of written again.
-        check_only: Stop after the checks; nothing is written.
-    """
-
-    expected: Expectations = field(default_factory=Expectations)
-    policy: Policy = field(default_factory=Policy)
-    transfer_baud: int | None = 1_000_000
-    confirm_timeout_s: float = 5.0
-    interrupted_from: str | None = None
-    check_only: bool = False
 
 
 class Update:
@@ -66,7 +42,8 @@ class Update:
 
     Args:
         source: Where the image's bytes come from; may still be downloading. It is closed in the end.
-        open_board: Opens the board; its context manager closes it again.
+        open_route: Opens the board by a route that fits the image; for a board that speaks AT
+            ``over_at(lambda: Board.open(port))``.
         options: How the update is done.
         commit_gate: Asked before scheduling and again before the reboot.
 
@@ -77,15 +54,15 @@ class Update:
     def __init__(
         self,
         source: ImageSource,
-        open_board: Callable[[], AbstractContextManager[Board]],
+        open_route: RouteOpener,
         *,
         options: UpdateOptions | None = None,
         commit_gate: CommitGate = lambda _stage: None,
     ) -> None:
         self.error: BridgeError | None = None
-        self._source = InspectedSource(source)
-        self._open_board = open_board
         self._options = options or UpdateOptions()
+        self._source = InspectedSource(source, self._options.member, self._options.image_index)
+        self._open_route = open_route
         self._gate = commit_gate
         self._stage = Stage.QUEUED
         self._stop_reason: UpdateCanceledError | InterruptedUpdateError | None = None
@@ -125,97 +102,161 @@ class Update:
     def _line(self) -> Iterator[UpdateEvent]:
         yield self._enter(Stage.FETCH)
         self._head = head = self._source.read_head()
-        size_bytes = self._source.wait_size()
+        self._source.wait_size()
         self._raise_if_stopped()
         yield self._enter(Stage.CHECK)
-        with self._open_board() as board:
-            before = board.identify()
-            proof = proof_for(head.kind, before)
+        with self._open_route(head) as route:
+            before = route.identify()
+            self._head = head = self._source.fit_board(route.kinds, before.bootloader_slot)
+            size_bytes = self._source.wait_size()
+            proof = route.proof(_written_kind(head), before)
             self._from_version = self._running_version = proof.version_of(before)
-            yield BoardIdentified(
-                self._stage, before.model, before.imei, before.application_version, before.modem_version
-            )
+            yield _identified(self._stage, route, before)
             if self._was_applied(proof, before, head):
-                yield from self._finish_interrupted(board, proof, head)
+                yield from self._finish_interrupted(route, proof, head)
                 return
-            yield from self._check(head, size_bytes, before)
+            if self._is_waiting(proof, before, head):
+                yield from self._apply_interrupted(route, proof, head)
+                return
+            if head.kind is ImageKind.APP_DELTA:
+                head, size_bytes = self._rebuild(head, before)
+            yield from self._check(head, size_bytes, route, before)
             if self._options.check_only:
                 return
-            target: DfuTarget = XdfuTarget(board)
-            yield from self._write(board, target, head.kind, size_bytes)
-            yield from self._prove(board, target, proof, head)
+            target = route.target(head.kind)
+            image = yield from self._write(route, target, head, size_bytes)
+            wanted = WantedImage(image.version, image.mcuboot.digest if image.mcuboot else None)
+            yield from self._prove(route, target, proof, wanted)
+            remember_image(self._source, image, self._options.image_store)
         yield self._enter(Stage.DONE)
 
-    def _check(self, head: ImageHead, size_bytes: int, before: BoardIdentity) -> Iterator[UpdateEvent]:
+    def _rebuild(self, delta: ImageHead, before: BoardIdentity) -> tuple[ImageHead, int]:
+        """Go on with the signed image that an application delta leads to, as if that had been the file."""
+        self._source = InspectedSource(open_rebuilt(self._source, delta, before, self._options.image_store))
+        self._head = self._source.read_head()
+        return self._head, self._source.wait_size()
+
+    def _check(
+        self, head: ImageHead, size_bytes: int, route: Route, before: BoardIdentity
+    ) -> Iterator[UpdateEvent]:
+        check_route(head, route.name, route.kinds, self._options.image_index)
         remarks = check_head(head, size_bytes, before, self._options.expected, self._options.policy)
         yield from (Notice(self._stage, remark) for remark in remarks)
         yield ImageAccepted(self._stage, head.kind, head.name, size_bytes, self._from_version, head.version)
 
     def _write(
-        self, board: Board, target: DfuTarget, kind: ImageKind, size_bytes: int
-    ) -> Iterator[UpdateEvent]:
+        self, route: Route, target: DfuTarget, head: ImageHead, size_bytes: int
+    ) -> Generator[UpdateEvent, None, FirmwareImage]:
         self._raise_if_stopped()
-        yield self._enter(Stage.TRANSFER)
+        image = TransferImage(
+            head.kind, size_bytes, self._source.expected_sha256, self._options.image_index, head.modem_full
+        )
         committed = False
-        baud = self._options.transfer_baud
-        with nullcontext() if baud is None else board.at_baud(baud):
+        failure: BridgeError | None = None
+        with route.fast_line(self._options.transfer_baud):
             try:
-                for step in transfer(target, self._source, kind, size_bytes):
-                    if step.notice is not None:
-                        yield Notice(self._stage, step.notice)
-                    yield Progress(
-                        self._stage, step.done_bytes, size_bytes, step.rate_bytes_per_s, step.attempt
-                    )
-                    self._raise_if_stopped()
-                self._source.wait_complete()
-                check_image(self._source.finish_inspection(), self._options.policy)
-                self._gate(Stage.SCHEDULE)
+                if target.in_place:
+                    yield from self._pass_point_of_no_return(head)
+                yield from self._transfer(target, image)
+                found = self._judge()
+                self._gate_unless_in_place(target, Stage.SCHEDULE)
                 yield self._enter(Stage.SCHEDULE)
-                target.schedule()
-                self._gate(Stage.REBOOT)
+                target.schedule(found.mcuboot.digest if found.mcuboot else None)
+                self._gate_unless_in_place(target, Stage.REBOOT)
                 committed = True
+            except BridgeError as error:
+                failure = error
+                raise
             finally:
-                if not committed:
-                    _invalidate(target)
+                left_behind = None if committed else _invalidate(target)
+                if failure is not None and target.in_place:
+                    failure.hint = _hint_in_place(failure, left_behind)
+        return found
 
-    def _prove(self, board: Board, target: DfuTarget, proof: Proof, head: ImageHead) -> Iterator[UpdateEvent]:
+    def _gate_unless_in_place(self, target: DfuTarget, stage: Stage) -> None:
+        """Who has passed the point of no return goes on to the end, wanted or not."""
+        if not target.in_place:
+            self._gate(stage)
+
+    def _pass_point_of_no_return(self, head: ImageHead) -> Iterator[UpdateEvent]:
+        """Nothing is written that destroys what runs before all of the image is here, sound, and still wanted."""
+        self._judge()
+        self._gate(Stage.TRANSFER)
+        yield Notice(
+            self._stage,
+            f"point of no return: writing this {head.kind} image overwrites what runs now; if it is cut off, run it again",
+        )
+
+    def _transfer(self, target: DfuTarget, image: TransferImage) -> Iterator[UpdateEvent]:
+        yield self._enter(Stage.TRANSFER)
+        for step in transfer(target, self._source, image):
+            if step.notice is not None:
+                yield Notice(self._stage, step.notice)
+            yield Progress(
+                self._stage, step.done_bytes, image.size_bytes, step.rate_bytes_per_s, step.attempt
+            )
+            if not target.in_place:
+                self._raise_if_stopped()
+
+    def _judge(self) -> FirmwareImage:
+        """Wait for the last byte of the image and decide on the whole of it."""
+        self._source.wait_complete()
+        image = self._source.finish_inspection()
+        check_image(image, self._options.policy)
+        return image
+
+    def _prove(
+        self, route: Route, target: DfuTarget, proof: Proof, wanted: WantedImage
+    ) -> Iterator[UpdateEvent]:
         yield self._enter(Stage.REBOOT)
-        report = proof.apply(board)
+        report = proof.apply()
         yield self._enter(Stage.VERIFY)
-        after = board.identify()
+        after = route.identify()
         self._running_version = proof.version_of(after)
         try:
-            proof.check_running(report, after, head)
+            proof.check_running(report, after, wanted)
         except VerificationError as error:
             if error.reason == STILL_SCHEDULED:
-                _invalidate(
-                    target
-                )  # else it would be installed some day after its job was said to have failed
+                # Else it would be installed some day after its job was said to have failed.
+                _invalidate(target)
             raise
-        yield from self._confirm(board, proof, head, report, self._options.confirm_timeout_s)
+        yield from self._confirm(route, proof, wanted, report, self._options.confirm_timeout_s)
 
     def _confirm(
-        self, board: Board, proof: Proof, head: ImageHead, report: BootReport, timeout_s: float
+        self, route: Route, proof: Proof, wanted: WantedImage, report: BootReport, timeout_s: float
     ) -> Iterator[UpdateEvent]:
         yield self._enter(Stage.CONFIRM)
         try:
-            for text in proof.confirm(board, report, head, timeout_s):
+            for text in proof.confirm(report, wanted, timeout_s):
                 yield Notice(self._stage, text)
         finally:
-            self._running_version = proof.version_of(board.identify())
+            self._running_version = proof.version_of(route.identify())
         self._success = proof.success
 
     def _was_applied(self, proof: Proof, before: BoardIdentity, head: ImageHead) -> bool:
         """Whether an earlier run of this very update got as far as the reboot."""
         earlier = self._options.interrupted_from
-        return earlier is not None and proof.changed_since(earlier, before, head)
+        return earlier is not None and proof.changed_since(earlier, before, WantedImage(head.version))
 
-    def _finish_interrupted(self, board: Board, proof: Proof, head: ImageHead) -> Iterator[UpdateEvent]:
+    def _is_waiting(self, proof: Proof, before: BoardIdentity, head: ImageHead) -> bool:
+        """Whether an earlier run of this very update got as far as scheduling."""
+        interrupted = self._options.interrupted_from is not None
+        return interrupted and proof.is_waiting(before, WantedImage(head.version))
+
+    def _apply_interrupted(self, route: Route, proof: Proof, head: ImageHead) -> Iterator[UpdateEvent]:
+        yield Notice(
+            self._stage, "an earlier run was cut off after the image was scheduled; it waits for the reboot"
+        )
+        self._gate(Stage.REBOOT)
+        yield from self._prove(route, route.target(head.kind), proof, WantedImage(head.version))
+        yield self._enter(Stage.DONE)
+
+    def _finish_interrupted(self, route: Route, proof: Proof, head: ImageHead) -> Iterator[UpdateEvent]:
         self._from_version = self._options.interrupted_from
         yield Notice(
             self._stage, "an earlier run was cut off after the image was scheduled; the board runs it already"
         )
-        yield from self._confirm(board, proof, head, BootReport((), 0.0), 0.0)
+        yield from self._confirm(route, proof, WantedImage(head.version), BootReport((), 0.0), 0.0)
         yield self._enter(Stage.DONE)
 
     def _finished(self) -> Finished:
@@ -228,22 +269,37 @@ class Update:
         return Finished(self._stage, Outcome.SUCCEEDED, None, self._success, *versions)
 
 
-def _invalidate(target: DfuTarget) -> None:
-    """Make sure that what was written is never installed, whatever stopped us."""
+def _written_kind(head: ImageHead) -> ImageKind:
+    """What is written in the end: of an application delta, the application."""
+    return ImageKind.APPLICATION if head.kind is ImageKind.APP_DELTA else head.kind
+
+
+def _identified(stage: Stage, route: Route, identity: BoardIdentity) -> BoardIdentified:
+    return BoardIdentified(
+        stage,
+        identity.model,
+        identity.imei,
+        identity.application_version,
+        identity.modem_version,
+        route.name,
+        route.why or None,
+    )
+
+
+def _invalidate(target: DfuTarget) -> BridgeError | None:
+    """Make sure that what was written is never installed, whatever stopped us; returns why that did not work."""
     try:
         target.abort()
     except BridgeError as error:
         _log.warning("could not invalidate what was written: %s", error.message)
+        return error
+    return None
 
 
-def outcome_of(error: BridgeError) -> Outcome:
-    """REJECTED when trying again cannot help, CANCELED when nobody wants it any more, FAILED otherwise."""
-    match error:
-        case UpdateCanceledError():
-            return Outcome.CANCELED
-        case InterruptedUpdateError():
-            return Outcome.INTERRUPTED
-        case ImageRefusedError() | BoardRefusedError(reason="too-large"):
-            return Outcome.REJECTED
-        case _:
-            return Outcome.FAILED
+def _hint_in_place(failure: BridgeError, left_behind: BridgeError | None) -> str | None:
+    """What to do when writing in place failed: the target says what is left, where it knows."""
+    if isinstance(left_behind, BoardRefusedError):
+        return f"{left_behind.message}. {left_behind.hint or ''}".rstrip()
+    if isinstance(failure, LinkError):
+        return f"What ran is partly overwritten; run this again to finish it. {failure.hint or ''}".rstrip()
+    return failure.hint

@@ -1,5 +1,6 @@
 """What a firmware file is: identify, read, refuse."""
 
+from bridge.image.app_delta import AppDeltaInfo, DeltaEnd
 from bridge.image.inspector import ImageInspector, inspect_bytes, inspect_file
 from bridge.image.mcuboot import McubootInfo
 from bridge.image.model import FirmwareImage, ImageHead, ImageKind
@@ -7,7 +8,9 @@ from bridge.image.signature import verify_signature
 from bridge.image.source import BytesSource, FileSource, ImageSource
 
 __all__ = [
+    "AppDeltaInfo",
     "BytesSource",
+    "DeltaEnd",
     "FileSource",
     "FirmwareImage",
     "ImageHead",

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from bridge.errors import ImageRefusedError
+from bridge.image.app_delta import MAGIC as APP_DELTA_MAGIC
 from bridge.image.mcuboot import IMAGE_MAGIC_BYTES
 from bridge.image.modem_delta import is_modem_delta
 from bridge.image.modem_full import MAGIC as MODEM_FULL_MAGIC
@@ -23,6 +24,7 @@ class Container(StrEnum):
     MCUBOOT = "MCUboot image"
     MODEM_DELTA = "modem delta"
     MODEM_FULL = "full modem image"
+    APP_DELTA = "application delta"
     INTEL_HEX = "Intel HEX file"
     ZIP = "zip archive"
 
@@ -77,6 +79,8 @@ def detect(head: bytes) -> Container:
         return Container.MODEM_DELTA
     if head.startswith(MODEM_FULL_MAGIC):
         return Container.MODEM_FULL
+    if head.startswith(APP_DELTA_MAGIC):
+        return Container.APP_DELTA
     if head.startswith(b"PK\x03\x04"):
         return Container.ZIP
     if head.startswith(b":") and _is_text(head):
@@ -85,7 +89,7 @@ def detect(head: bytes) -> Container:
         f"no firmware image: this is {_name_foreign(head)}",
         reason="not-an-image",
         offset=0,
-        hint="Take a signed application (.bin), a dfu_application.zip, a modem delta, or Intel HEX.",
+        hint="Take a signed application (.bin), a dfu_application.zip, a delta, or Intel HEX.",
     )
 
 

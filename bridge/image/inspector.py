@@ -1,6 +1,6 @@
 """One pass over a file: what it is as soon as its first bytes show it, and whether it is whole when it ends.
 
-MCUboot images, deltas and full modem images stream through in constant memory; Intel HEX files and zip
+MCUboot images, deltas of both kinds and full modem images stream through in constant memory; Intel HEX files and zip
 archives are kept until the end, up to a limit.
 """
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from bridge.errors import ImageRefusedError
+from bridge.image.app_delta_reader import AppDeltaFile
 from bridge.image.archive import MAX_ARCHIVE_BYTES, read_archive
 from bridge.image.detect import HEAD_BYTES, Container, detect
 from bridge.image.intelhex_file import MAX_TEXT_BYTES, parse_intel_hex
@@ -121,7 +122,8 @@ def unreadable(path: Path, error: OSError) -> ImageRefusedError:
 
 
 class _Reader(Protocol):
-    head: ImageHead
+    @property
+    def head(self) -> ImageHead | None: ...
 
     def feed(self, data: bytes) -> None: ...
 
@@ -136,6 +138,8 @@ def _open_reader(head: bytes, name: str) -> _Reader:
             return _ModemDeltaFile(name)
         case Container.MODEM_FULL:
             return _ModemFullFile(name)
+        case Container.APP_DELTA:
+            return AppDeltaFile(name)
         case Container.INTEL_HEX:
             return _IntelHexFile(name)
         case Container.ZIP:
@@ -176,15 +180,25 @@ class _ModemDeltaFile:
 class _ModemFullFile:
     def __init__(self, name: str) -> None:
         release = parse_modem_release(name)
-        self.head = ImageHead(ImageKind.MODEM_FULL, name, release[1] if release else None)
+        self._name, self._version = name, release[1] if release else None
         self._reader = ModemFullReader()
+
+    @property
+    def head(self) -> ImageHead | None:
+        """Known when the manifest is: nobody can write the image without its segments."""
+        info = self._reader.info
+        if info is None:
+            return None
+        return ImageHead(ImageKind.MODEM_FULL, self._name, self._version, modem_full=info)
 
     def feed(self, data: bytes) -> None:
         self._reader.feed(data)
 
     def finish(self, size_bytes: int, sha256: str) -> FirmwareImage:
-        head, info = self.head, self._reader.finish()
-        return FirmwareImage(head.kind, head.name, size_bytes, sha256, head.version, modem_full=info)
+        info = self._reader.finish()
+        return FirmwareImage(
+            ImageKind.MODEM_FULL, self._name, size_bytes, sha256, self._version, modem_full=info
+        )
 
 
 class _Buffered:

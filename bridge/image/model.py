@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from typing import Any
 
+from bridge.image.app_delta import AppDeltaInfo
 from bridge.image.intelhex_file import IntelHexInfo
 from bridge.image.mcuboot import McubootHeader, McubootInfo, Tlv
 from bridge.image.modem_delta import ModemDeltaInfo
@@ -19,6 +20,7 @@ class ImageKind(StrEnum):
     """
 
     APPLICATION = "application"
+    APP_DELTA = "app-delta"
     MODEM_DELTA = "modem-delta"
     MODEM_FULL = "modem-full"
     MCUBOOT_BOOTLOADER = "mcuboot-bootloader"
@@ -28,16 +30,33 @@ class ImageKind(StrEnum):
 
 
 @dataclass(frozen=True)
+class BootloaderImage:
+    """What decides whether an update of MCUboot itself can work.
+
+    Attributes:
+        slot: Slot of MCUboot that it is linked for, 0 (s0) or 1 (s1); None if nothing tells.
+        counter: Monotonic version that the immutable bootloader goes by; None if the image carries none.
+    """
+
+    slot: int | None
+    counter: int | None
+
+
+@dataclass(frozen=True)
 class ImageHead:
     """What the first bytes of an image tell.
 
     Attributes:
         kind: What it is. A zip archive counts as a DFU package until all of it was seen.
         name: File name.
-        version: ``major.minor.revision``, with ``+build`` if there is one; for a delta the target in its
-            name.
-        base_version: For a delta, the modem firmware that it updates, if its name says so.
+        version: ``major.minor.revision``, with ``+build`` if there is one; for a modem delta the
+            target in its name, for an application delta the target in its header, for an update of MCUboot itself its
+            counter.
+        base_version: For a delta, the firmware that it updates; of a modem delta only if its name says so.
         mcuboot: The header of an MCUboot image.
+        modem_full: The manifest of a full modem image: its segments, and the digest that they must have.
+        app_delta: The header of an application delta, with the digests of its base and its target.
+        bootloader: For an update of MCUboot itself.
     """
 
     kind: ImageKind
@@ -45,6 +64,9 @@ class ImageHead:
     version: str | None = None
     base_version: str | None = None
     mcuboot: McubootHeader | None = None
+    modem_full: ModemFullInfo | None = None
+    app_delta: AppDeltaInfo | None = None
+    bootloader: BootloaderImage | None = None
 
 
 @dataclass(frozen=True)
@@ -57,14 +79,16 @@ class FirmwareImage:
         size_bytes: Size of the file.
         sha256: SHA-256 of the file, in hex; not the image digest that MCUboot knows.
         version: ``major.minor.revision``, with ``+build`` if there is one; for modem firmware what its name
-            gives.
-        base_version: For a delta, the modem firmware that it updates, if its name says so.
+            gives, for an update of MCUboot itself its counter.
+        base_version: For a delta, the firmware that it updates; of a modem delta only if its name says so.
         mcuboot: For an MCUboot image; also the only one inside an Intel HEX file.
         modem_delta: For a modem delta.
         modem_full: For full modem firmware.
         intel_hex: For Intel HEX.
         dfu_package: For a DFU package.
         modem_package: For a modem release.
+        app_delta: For an application delta.
+        bootloader: For an update of MCUboot itself.
     """
 
     kind: ImageKind
@@ -79,6 +103,8 @@ class FirmwareImage:
     intel_hex: IntelHexInfo | None = None
     dfu_package: DfuPackageInfo | None = None
     modem_package: ModemPackageInfo | None = None
+    app_delta: AppDeltaInfo | None = None
+    bootloader: BootloaderImage | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: everything that is known; details of other kinds are left out, bytes are hex."""

@@ -13,6 +13,7 @@ import cbor2
 
 from bridge.errors import ImageRefusedError
 from bridge.image.cbor_item import CborFormatError, item_size
+from bridge.image.package_info import DigestRange
 
 MAGIC: Final = b"\xd2\x84"
 """CBOR tag 18 and an array of four: COSE_Sign1."""
@@ -48,6 +49,8 @@ class ModemFullInfo:
         wrapper_size_bytes: Size of the CBOR wrapper; the segments start there.
         blob_sha256: SHA-256 of all segments, in hex; it was checked.
         segments: In the order in which they are written; the first is the modem's bootloader.
+        ranges: What the modem's flash must hold in the end, where the release that the image came from tells; the
+            segments themselves are encrypted.
     """
 
     format_version: int
@@ -55,6 +58,7 @@ class ModemFullInfo:
     wrapper_size_bytes: int
     blob_sha256: str
     segments: tuple[ModemSegment, ...]
+    ranges: tuple[DigestRange, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -70,6 +74,11 @@ class ModemFullReader:
         self._info: ModemFullInfo | None = None
         self._blob_hash = hashlib.sha256()
         self._blob_size_bytes = 0
+
+    @property
+    def info(self) -> ModemFullInfo | None:
+        """What the wrapper says, once all of it was read; the segments' digest is only known at the end."""
+        return self._info
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes.

@@ -8,19 +8,23 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from bridge.errors import ImageRefusedError
-from bridge.image.archive import read_archive
 from bridge.image.mcuboot import IMAGE_MAGIC_BYTES, McubootInfo, parse_image
-from bridge.image.model import FirmwareImage, ImageKind
+from bridge.image.model import BootloaderImage, FirmwareImage, ImageKind
+from bridge.image.nsib import find_fw_info
 from bridge.image.package_info import DfuMember, DfuPackageInfo
 
 MANIFEST: Final = "manifest.json"
 _MAX_MANIFEST_BYTES: Final = 256 * 1024
 _FORMATS: Final = (0, 1)
-_BOOTLOADER_FILES: Final = re.compile(r"^(signed_by_mcuboot_and_b0_(mcuboot|s1_image)|.*_?mcuboot_s[01])\b")
+_BOOTLOADER_FILES: Final = re.compile(
+    r"^(signed_by_mcuboot_and_b0_(mcuboot(_s1_variant)?|s[01]_image(_update)?)|.*_?mcuboot_s[01])\b"
+)
 """MCUboot's own slots in the names of NCS builds, for manifests that call everything an application."""
+_SLOT_1_FILES: Final = re.compile(r"_s1(?![0-9a-z])")
 
 
 def parse_dfu_package(files: Mapping[str, bytes]) -> DfuPackageInfo:
@@ -47,33 +51,6 @@ def parse_dfu_package(files: Mapping[str, bytes]) -> DfuPackageInfo:
     )
 
 
-def application_image(package: bytes) -> tuple[FirmwareImage, bytes]:
-    """Take the one application image out of a DFU package.
-
-    Args:
-        package: The whole zip archive.
-
-    Returns:
-        The image and its bytes.
-
-    Raises:
-        ImageRefusedError: No DFU package, or none or several application images for MCUboot image 0 in it.
-    """
-    files = read_archive(package)
-    if MANIFEST not in files:
-        raise ImageRefusedError(f"zip archive holds no {MANIFEST}: it is no DFU package", reason="wrong-kind")
-    info = parse_dfu_package(files)
-    found = [member for member in info.members if is_application(member)]
-    if len(found) != 1:
-        listed = ", ".join(member.file for member in info.members) or "nothing"
-        raise ImageRefusedError(
-            f"DFU package holds {len(found)} application images where one is needed (it lists {listed})",
-            reason="ambiguous-package" if found else "no-application",
-            hint="Unpack it and name the image to send.",
-        )
-    return member_image(found[0]), files[found[0].file]
-
-
 def is_application(member: DfuMember) -> bool:
     """Whether a member is an application for MCUboot image 0."""
     is_typed = member.type in (None, "application")
@@ -90,14 +67,22 @@ def member_image(member: DfuMember) -> FirmwareImage:
         raise ImageRefusedError(
             f"{member.file!r} in the DFU package is no MCUboot image", reason="wrong-kind"
         )
-    kind = ImageKind.MCUBOOT_BOOTLOADER if member.bootloader else ImageKind.APPLICATION
-    return FirmwareImage(
-        kind=kind,
+    image = FirmwareImage(
+        kind=ImageKind.APPLICATION,
         name=member.file,
         size_bytes=member.size_bytes,
         sha256=member.sha256,
         version=member.mcuboot.version,
         mcuboot=member.mcuboot,
+    )
+    if not member.bootloader:
+        return image
+    counter = member.fw_info.version if member.fw_info else None
+    return replace(
+        image,
+        kind=ImageKind.MCUBOOT_BOOTLOADER,
+        version=None if counter is None else str(counter),
+        bootloader=BootloaderImage(member.bootloader_slot, counter),
     )
 
 
@@ -131,6 +116,8 @@ def _parse_member(entry: object, files: Mapping[str, bytes]) -> DfuMember:
             reason="wrong-size",
         )
     kind = _text(entry, "type")
+    mcuboot = _parse_image(name, content)
+    is_bootloader = kind == "mcuboot" or _BOOTLOADER_FILES.match(name) is not None
     return DfuMember(
         file=name,
         type=kind,
@@ -143,9 +130,23 @@ def _parse_member(entry: object, files: Mapping[str, bytes]) -> DfuMember:
         version=_text(entry, "version_MCUBOOT", "version_MCUBOOT+XIP", "version"),
         size_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
-        bootloader=kind == "mcuboot" or _BOOTLOADER_FILES.match(name) is not None,
-        mcuboot=_parse_image(name, content),
+        bootloader=is_bootloader,
+        mcuboot=mcuboot,
+        bootloader_slot=_bootloader_slot(entry, name) if is_bootloader else None,
+        fw_info=find_fw_info(content[mcuboot.header.header_size_bytes :])
+        if mcuboot and is_bootloader
+        else None,
     )
+
+
+def _bootloader_slot(entry: Mapping[str, Any], name: str) -> int | None:
+    """The manifest tells since NCS 3.1, before only the name did."""
+    listed = _number(entry, "slot")
+    if listed is not None:
+        return listed
+    if _BOOTLOADER_FILES.match(name) is None:
+        return None
+    return 1 if _SLOT_1_FILES.search(name) else 0
 
 
 def _parse_image(name: str, content: bytes) -> McubootInfo | None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bridge.image.mcuboot import McubootInfo
+from bridge.image.nsib import FwInfo
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class DfuMember:
         sha256: Of the member, in hex.
         bootloader: It updates MCUboot itself (slots s0 and s1), according to the manifest.
         mcuboot: What its header says, if it is an MCUboot image.
+        bootloader_slot: Slot of MCUboot (0 for s0, 1 for s1) that it is linked for, if that can be told.
+        fw_info: What the immutable bootloader reads in it, if it is there.
     """
 
     file: str
@@ -39,6 +42,8 @@ class DfuMember:
     sha256: str
     bootloader: bool
     mcuboot: McubootInfo | None
+    bootloader_slot: int | None = None
+    fw_info: FwInfo | None = None
 
 
 @dataclass(frozen=True)

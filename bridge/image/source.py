@@ -1,5 +1,6 @@
 """Where an image's bytes come from: a local file, memory, or (:mod:`bridge.fetch`) a running download."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -14,6 +15,11 @@ class ImageSource(Protocol):
     @property
     def name(self) -> str:
         """File name, without folders and URL queries."""
+        ...
+
+    @property
+    def expected_sha256(self) -> str | None:
+        """SHA-256 that the whole file has or is said to have, in hex; None when nobody knows before its end."""
         ...
 
     def wait_size(self) -> int:
@@ -54,6 +60,11 @@ class BytesSource:
         """File name."""
         return self._name
 
+    @property
+    def expected_sha256(self) -> str | None:
+        """See :class:`ImageSource`."""
+        return hashlib.sha256(self._data).hexdigest()
+
     def wait_size(self) -> int:
         """Size in bytes."""
         return len(self._data)
@@ -91,6 +102,15 @@ class FileSource:
     def name(self) -> str:
         """File name, without folders."""
         return self._path.name
+
+    @property
+    def expected_sha256(self) -> str | None:
+        """See :class:`ImageSource`; reads the whole file."""
+        try:
+            with self._path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise unreadable(self._path, error) from error
 
     def wait_size(self) -> int:
         """Size in bytes."""

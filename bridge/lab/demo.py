@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from bridge.board import Board
 from bridge.cloud import Endpoint
-from bridge.fota import UpdateEvent, UpdateOptions
+from bridge.fota import RouteOpener, UpdateEvent, UpdateOptions, over_at
 from bridge.fota.service import DownloadSettings, running_agent
 from bridge.fota.versions import modem_release
 from bridge.image import inspect_file
@@ -122,7 +122,9 @@ def run_demo(
         on_scene(DemoScene(f"{host}:{port}", url, pty.path))
         cloud.jobs.create_job(JOB_ID, THING, _job_document(setup, image, url))
         downloads = DownloadSettings(directory / "cache", ca_file=cloud.ca_file)
-        _work_job(cloud.mqtt_endpoint, thing, lambda: Board.open(pty.path), downloads, setup.baud, on_event)
+        _work_job(
+            cloud.mqtt_endpoint, thing, over_at(lambda: Board.open(pty.path)), downloads, setup.baud, on_event
+        )
         execution = cloud.jobs.describe_execution(JOB_ID, THING)
         return _read_back(setup, execution, board, pty.path)
 
@@ -148,7 +150,7 @@ def _job_document(setup: DemoSetup, image: Path, url: str) -> dict[str, object]:
 def _work_job(  # noqa: PLR0917 - the parts of the scene
     broker: tuple[str, int],
     thing: Credentials,
-    open_board: Callable[[], Board],
+    open_route: RouteOpener,
     downloads: DownloadSettings,
     baud: int,
     on_event: Callable[[UpdateEvent], None],
@@ -156,7 +158,7 @@ def _work_job(  # noqa: PLR0917 - the parts of the scene
     with running_agent(
         Endpoint(*broker, thing.ca_file, thing.cert_file, thing.key_file, client_id=THING),
         THING,
-        open_board,
+        open_route,
         downloads,
         options=UpdateOptions(transfer_baud=baud),
         on_event=lambda _execution, event: on_event(event),

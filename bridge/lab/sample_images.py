@@ -1,4 +1,4 @@
-"""Sample images, built on demand, the same bytes each time: applications and modem delta look-alikes.
+"""Sample images, built on demand, the same bytes each time: applications, MCUboot itself, and modem look-alikes.
 
 Application images fit the slots of Serial Modem's nRF9151 DK layout. Their payload is a vector table that
 points nowhere useful, a behaviour block for the virtual board (see :mod:`bridge.image.sample`) and filler
@@ -8,9 +8,7 @@ that depends on the version; no real chip runs it.
 import hashlib
 import io
 import json
-import os
 import struct
-import tempfile
 import tomllib
 import zipfile
 from collections.abc import Callable, Mapping
@@ -18,28 +16,26 @@ from pathlib import Path
 from typing import Any, Final
 
 from bridge.errors import UsageError
-from bridge.image.sample import DELTA_HEADER_BYTES, encode_behaviour, encode_modem_delta
+from bridge.image.sample import encode_behaviour
+from bridge.lab.sample_bootloader import bootloader_file_name, make_bootloader_image
 from bridge.lab.sample_key import development_key_pem, development_public_key_pem, other_key_pem
+from bridge.lab.sample_modem_images import SampleModemImages, filler
 from bridge.lab.sample_signing import HEADER_BYTES, SLOT_BYTES, sign_image
-from bridge.virtual.modem_nvm import firmware_uuid
 
 DEFAULT_SIZE_BYTES: Final = 64 * 1024
-DEFAULT_DELTA_SIZE_BYTES: Final = 24 * 1024
 BOARD: Final = "nrf9151dk/nrf9151/ns"
 _PRIMARY_ADDRESS: Final = 0x20000
 _VECTORS: Final = 64
+_CHANGE_BYTES: Final = 256
 _ZIP_TIME: Final = (2026, 1, 1, 0, 0, 0)
 
 
-class SampleImages:
+class SampleImages(SampleModemImages):
     """Builds images into a folder.
 
     Args:
         directory: Where the files go; made when it is missing.
     """
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
 
     @property
     def public_key_pem(self) -> bytes:
@@ -52,8 +48,10 @@ class SampleImages:
         *,
         size_bytes: int = DEFAULT_SIZE_BYTES,
         behaviour: Mapping[str, bool | int] | None = None,
+        like: str | None = None,
         key: bytes | None = None,
         name: str | None = None,
+        primary_address: int = _PRIMARY_ADDRESS,
         **signing: Any,
     ) -> Path:
         """Build a signed application image.
@@ -62,15 +60,19 @@ class SampleImages:
             version: ``major.minor.revision`` or ``major.minor.revision+build``.
             size_bytes: Size of header and payload; the TLVs add about 150 bytes.
             behaviour: What the virtual board does with it beyond its personality; None leaves the block out.
+            like: Version whose filler it shares but for a changed and an inserted part, as two builds of one program do;
+                None for filler of its own.
             key: Private key in PEM form; the development key if None.
             name: File name; made up from the version and a digest of the rest if None.
+            primary_address: Where the primary slot starts; MCUboot takes an image with a reset vector in its own slots for an
+                update of itself.
             signing: More for :func:`bridge.lab.sample_signing.sign_image`.
 
         Raises:
             UsageError: imgtool is missing, or the image is too small or too large.
         """
         image = sign_image(
-            _payload(version, size_bytes, behaviour),
+            _payload(version, size_bytes, behaviour, like, primary_address),
             version=version,
             key_pem=key or development_key_pem(),
             **signing,
@@ -124,48 +126,24 @@ class SampleImages:
             archive.writestr(zipfile.ZipInfo("manifest.json", _ZIP_TIME), json.dumps(manifest, indent=4))
         return self._write(f"dfu_application-{version}.zip", packed.getvalue())
 
-    def modem_delta(
-        self,
-        base: str = "2.0.1",
-        target: str = "2.0.2",
-        *,
-        size_bytes: int = DEFAULT_DELTA_SIZE_BYTES,
-        family: str = "nrf91x1",
-        result: int = 0,
-        corrupt: bool = False,
+    def mcuboot_bootloader(
+        self, version: int = 2, slot: int = 1, *, key: bytes | None = None, b0_key: bytes | None = None
     ) -> Path:
-        """Build a look-alike of a modem delta; no real modem accepts it.
+        """Build an update of MCUboot itself for one of its two slots.
 
         Args:
-            base: Modem firmware that it updates, such as ``2.0.1`` or ``2.0.1-FOTA-TEST``.
-            target: Modem firmware that it brings.
-            size_bytes: Size of the file.
-            family: Part of its name, ``nrf91x1`` or ``nrf9160``.
-            result: Result code that the virtual modem reports; 0 for success.
-            corrupt: Flip a payload bit, which the virtual modem finds and a host cannot.
+            version: Its number for the immutable bootloader's monotonic counter.
+            slot: 0 for s0, 1 for s1: the one that it is linked for.
+            key: Private key (PEM) for MCUboot, which installs it; the development key if None.
+            b0_key: Private key (PEM) for the immutable bootloader, which starts it; the development key if None.
 
         Raises:
-            UsageError: Too small, or a version that does not fit.
+            UsageError: imgtool is missing.
         """
-        try:
-            image = bytearray(
-                encode_modem_delta(
-                    base_uuid=firmware_uuid(f"{family}_{base}"),
-                    target_uuid=firmware_uuid(f"{family}_{target}"),
-                    base_version=base,
-                    target_version=target,
-                    payload=_filler(f"delta {family} {base} {target}", size_bytes - DELTA_HEADER_BYTES),
-                    result=result,
-                )
-            )
-        except ValueError as error:
-            raise UsageError(
-                f"no modem delta look-alike can be made: {error}", reason="bad-recipe"
-            ) from error
-        if corrupt:
-            image[-1] ^= 0x10
-        folder = "corrupt" if corrupt else f"result-{result}" if result else "."
-        return self._write(f"{folder}/mfw_{family}_update_from_{base}_to_{target}.bin", bytes(image))
+        mcuboot_key, immutable_key = key or development_key_pem(), b0_key or development_key_pem()
+        image = make_bootloader_image(version, slot, mcuboot_key=mcuboot_key, b0_key=immutable_key)
+        digest = hashlib.sha256(image).hexdigest()[:8]
+        return self._write(f"bootloader-{version}-{digest}/{bootloader_file_name(slot)}", image)
 
     def build_manifest(self, manifest: Path) -> list[Path]:
         """Build everything that a recipe lists (see ``firmware_images/manifest.toml``).
@@ -181,6 +159,9 @@ class SampleImages:
             "oversize": self.oversize,
             "dfu_package": self.dfu_package,
             "modem_delta": self.modem_delta,
+            "modem_full": self.modem_full,
+            "modem_package": self.modem_package,
+            "mcuboot_bootloader": self.mcuboot_bootloader,
         }
         try:
             recipes = tomllib.loads(manifest.read_text(encoding="utf-8"))
@@ -190,33 +171,31 @@ class SampleImages:
                 f"{manifest} is no recipe for sample images: {error}", reason="bad-recipe"
             ) from error
 
-    def _write(self, name: str, content: bytes) -> Path:
-        path = self.directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(draft).replace(path)  # another process may build the same file at the same time
-        return path
-
 
 def _name(version: str, image: bytes) -> str:
     return f"app-{version}-{hashlib.sha256(image).hexdigest()[:8]}.bin".replace("+", "_")
 
 
-def _payload(version: str, size_bytes: int, behaviour: Mapping[str, bool | int] | None) -> bytes:
-    entry = _PRIMARY_ADDRESS + HEADER_BYTES + 4 * _VECTORS + 1
+def _payload(
+    version: str,
+    size_bytes: int,
+    behaviour: Mapping[str, bool | int] | None,
+    like: str | None,
+    primary_address: int,
+) -> bytes:
+    entry = primary_address + HEADER_BYTES + 4 * _VECTORS + 1
     vectors = struct.pack(f"<{_VECTORS}I", 0x2003_0000, *[entry] * (_VECTORS - 1))
     try:
         block = b"" if behaviour is None else encode_behaviour(behaviour)
-        filler = _filler(f"application {version}", size_bytes - HEADER_BYTES - len(vectors) - len(block))
+        rest = filler(f"application {like or version}", size_bytes - HEADER_BYTES - len(vectors) - len(block))
     except ValueError as error:
         raise UsageError(f"no sample image can be made: {error}", reason="bad-recipe") from error
-    return vectors + block + filler
+    return vectors + block + (rest if like is None else _edited(rest, version))
 
 
-def _filler(seed: str, size_bytes: int) -> bytes:
-    """Bytes that look random but depend on the seed alone."""
-    if size_bytes < 0:
-        raise ValueError("the size is too small")
-    return hashlib.shake_256(f"nRF91 Bridge sample: {seed}".encode()).digest(size_bytes)
+def _edited(rest: bytes, version: str) -> bytes:
+    """The filler as another build would have it: something replaced, and something inserted that moves the rest."""
+    change = filler(f"change in {version}", _CHANGE_BYTES)
+    third = len(rest) // 3
+    edited = rest[:third] + change + rest[third + _CHANGE_BYTES : 2 * third] + change + rest[2 * third :]
+    return edited[: len(rest)]

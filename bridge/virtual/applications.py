@@ -5,10 +5,14 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from bridge.errors import UsageError
+from bridge.virtual.at_client_application import AtClientApplication
 from bridge.virtual.cable import DEFAULT_BAUD
+from bridge.virtual.fmfu_application import FmfuApplication
 from bridge.virtual.hardware import Hardware
 from bridge.virtual.running_image import RunningImage
+from bridge.virtual.serial_lte_modem import SerialLteModem
 from bridge.virtual.serial_modem import SerialModem
+from bridge.virtual.serial_modem_options import SerialModemOptions
 from bridge.virtual.smp_application import SmpApplication
 from bridge.virtual.smp_options import SmpOptions
 
@@ -33,17 +37,33 @@ class ApplicationOptions:
     Attributes:
         baud: Rate of the UART from the device tree, valid after every reset.
         smp: Kconfig of the SMP server, for ``smp``.
+        serial_modem: How Serial Modem was built, for ``serial-modem``.
     """
 
     baud: int = DEFAULT_BAUD
     smp: SmpOptions = field(default_factory=SmpOptions)
+    serial_modem: SerialModemOptions = field(default_factory=SerialModemOptions)
 
 
 _Maker = Callable[[Hardware, RunningImage, ApplicationOptions], Application]
 
+RECOVERY_FIRMWARE: Final = "mcuboot"
+"""The personality of a board whose button is held down; once it is let go, the application runs as ``smp`` does."""
+
+
+def _smp_application(hardware: Hardware, image: RunningImage, options: ApplicationOptions) -> Application:
+    return SmpApplication(hardware, image, options.baud, options.smp)
+
+
 _MAKERS: Final[dict[str, _Maker]] = {
-    "serial-modem": lambda hardware, image, options: SerialModem(hardware, image, options.baud),
-    "smp": lambda hardware, image, options: SmpApplication(hardware, image, options.baud, options.smp),
+    "serial-modem": lambda hardware, image, options: SerialModem(
+        hardware, image, options.baud, options.serial_modem
+    ),
+    "slm": lambda hardware, image, options: SerialLteModem(hardware, image, options.baud),
+    "at_client": lambda hardware, image, options: AtClientApplication(hardware, image, options.baud),
+    "fmfu": lambda hardware, image, options: FmfuApplication(hardware, image, options.baud),
+    "smp": _smp_application,
+    RECOVERY_FIRMWARE: _smp_application,
 }
 FIRMWARE: Final = tuple(_MAKERS)
 

@@ -71,6 +71,7 @@ class AtHost:
         execute: Carries out a command; runs on the CPU and may let time pass.
         faults: What goes wrong on purpose.
         terminator: What ends a command line.
+        urcs_wait: URCs wait until the line is idle; older firmware sends them at once.
     """
 
     def __init__(
@@ -82,12 +83,14 @@ class AtHost:
         *,
         faults: FaultPlan,
         terminator: Terminator = Terminator.CR,
+        urcs_wait: bool = True,
     ) -> None:
         self._timeline = timeline
         self._cpu = cpu
         self._uart = uart
         self._execute = execute
         self._faults = faults
+        self._urcs_wait = urcs_wait
         self._reader = AtCommandReader(terminator)
         self.echo = False
         self.data_time_limit_ms = 0
@@ -130,6 +133,9 @@ class AtHost:
 
     def urc(self, text: str) -> None:
         """Send an unsolicited line when the line is idle."""
+        if not self._urcs_wait:
+            self._transmit_reply(text)
+            return
         data = text.encode("latin-1")
         if len(self._urcs) + len(data) > URC_BUFFER_BYTES:
             self._urcs.clear()  # what has waited that long is taken to be outdated

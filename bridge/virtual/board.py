@@ -14,19 +14,32 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from bridge.errors import UsageError
-from bridge.virtual.applications import Application, ApplicationOptions, check_firmware, make_application
+from bridge.virtual.applications import (
+    RECOVERY_FIRMWARE,
+    Application,
+    ApplicationOptions,
+    check_firmware,
+    make_application,
+)
+from bridge.virtual.boot_machine import BootMachine
+from bridge.virtual.bootloader import Bootloader
+from bridge.virtual.bootloader_options import BootloaderOptions, default_options
+from bridge.virtual.bootloader_slots import start_bootloader
 from bridge.virtual.cable import DEFAULT_BAUD, Cable
 from bridge.virtual.clock import NS_PER_MS, NS_PER_S, Timeline, Timing
 from bridge.virtual.cpu import Cpu
 from bridge.virtual.events import BoardEvent
+from bridge.virtual.factory_bootloader import factory_bootloader
 from bridge.virtual.faults import ByteFaults, FaultPlan, PowerCutError
 from bridge.virtual.flash import WORD_WRITE_NS, Flash
 from bridge.virtual.hardware import Hardware
-from bridge.virtual.layout import board_model, layout_of
-from bridge.virtual.mcuboot import boot
+from bridge.virtual.layout import board_model
 from bridge.virtual.modem import Modem, ModemOptions
 from bridge.virtual.modem_nvm import ModemNvm
+from bridge.virtual.otp import Otp
+from bridge.virtual.retention import RetainedState
 from bridge.virtual.running_image import RunningImage
+from bridge.virtual.serial_modem_options import SerialModemOptions
 from bridge.virtual.smp_options import SmpOptions
 from bridge.virtual.state import StateDir
 from bridge.virtual.state_keeper import StateKeeper
@@ -37,7 +50,6 @@ from bridge.virtual.usb_adapter import UsbAdapter
 _logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-_BOOTLOADER_NS: Final = 100 * NS_PER_MS
 _WATCHDOG_NS: Final = 2 * NS_PER_S
 _MAX_CRASHES: Final = 20
 _CALL_TIMEOUT_S: Final = 60.0
@@ -47,20 +59,24 @@ class VirtualBoard:
     """A board behind a :class:`~bridge.virtual.cable.Cable`.
 
     Args:
-        model: ``nrf9151dk``.
-        firmware: Personality of the applications in flash: ``serial-modem``, or ``smp`` for Zephyr's SMP server.
+        model: See :data:`bridge.virtual.layout.BOARD_MODELS`.
+        firmware: Personality of the applications in flash, see :mod:`bridge.virtual.applications`; or ``mcuboot`` for a
+            board that comes up in serial recovery because its button is held down (its application is that of ``smp``).
         timing: Real pace, or as fast as it goes.
         factory_image: Signed image in the primary slot of a fresh board; without one its flash is blank.
         keys: Public keys (PEM) that MCUboot trusts; with none it checks digests only.
         state_dir: Where the board lives between processes.
         faults: What goes wrong on purpose.
         baud: Rate of the UART after a reset.
-        flow_control: The UART uses RTS/CTS.
+        flow_control: The UART uses RTS/CTS; None for what the model has.
         modem: The modem and its surroundings.
         smp: Kconfig of the SMP server, for ``smp``.
+        bootloader: Kconfig of MCUboot; None for what the model ships.
+        button_held: Somebody holds the board's button down from the start; None for what ``firmware`` says.
         uart: How the UART receives.
         usb_latency_ms: How much later bytes arrive, each way, through an adapter in the cable.
         ideal_flash: Flash operations take no time; for measurements.
+        serial_modem: How Serial Modem was built, for ``serial-modem``.
 
     Raises:
         UsageError: Unknown model or firmware, or an impossible rate.
@@ -78,26 +94,36 @@ class VirtualBoard:
         state_dir: Path | None = None,
         faults: FaultPlan | None = None,
         baud: int = DEFAULT_BAUD,
-        flow_control: bool = True,
+        flow_control: bool | None = None,
         modem: ModemOptions | None = None,
         smp: SmpOptions | None = None,
+        bootloader: BootloaderOptions | None = None,
+        button_held: bool | None = None,
         uart: UartOptions | None = None,
         usb_latency_ms: float = 0,
         ideal_flash: bool = False,
+        serial_modem: SerialModemOptions | None = None,
     ) -> None:
         check_firmware(firmware)
         if baud not in BAUD_RATES:
             raise UsageError(f"the board's UART cannot run at {baud} baud", reason="bad-baud")
         self.model = model
         self.firmware = firmware
-        self.layout = layout_of(model)
+        board = board_model(model)
+        self.layout = board.layout
         self.timing = Timing(timing)
         self.cable = Cable()
         self.events: list[BoardEvent] = []
         self.faults = faults or FaultPlan()
         self._keys = tuple(keys)
         self._modem_options = modem or ModemOptions()
-        self._application_options = ApplicationOptions(baud, smp or SmpOptions())
+        self._application_options = ApplicationOptions(
+            baud, smp or SmpOptions(), serial_modem or SerialModemOptions()
+        )
+        recovers = firmware == RECOVERY_FIRMWARE
+        self._bootloader_options = bootloader or default_options(model, button=recovers)
+        self._button_held = recovers if button_held is None else button_held
+        self._retained = RetainedState()
         self._event_condition = threading.Condition()
         self._listeners: list[Callable[[BoardEvent], None]] = []
         self._mailbox: deque[Callable[[], None]] = deque()
@@ -106,12 +132,13 @@ class VirtualBoard:
         self._timeline = Timeline(self.timing)
         self._cpu = Cpu(self._timeline)
         uart = uart or UartOptions()
+        has_flow_control = board.flow_control if flow_control is None else flow_control
         self._uart = Uart(
             self._timeline,
             self._wire(usb_latency_ms),
             on_received=self._on_received,
             on_overrun=lambda count: self._note("bytes-lost", count=count),
-            options=replace(uart, flow_control=uart.flow_control and flow_control),
+            options=replace(uart, flow_control=uart.flow_control and has_flow_control),
             rx_faults=ByteFaults(self.faults.rx, self.faults.seed, self.faults.rx_rates),
             tx_faults=ByteFaults(self.faults.tx, self.faults.seed, self.faults.tx_rates),
         )
@@ -123,6 +150,8 @@ class VirtualBoard:
         state = None if state_dir is None else StateDir(state_dir)
         self._keeper = StateKeeper(state)
         self.flash, self.modem_nvm = self._load(state, factory_image)
+        self.otp = self._provision(state)
+        self._keeper.otp = self.otp
         self.flash.on_operation = self._on_flash_operation
 
     def _wire(self, usb_latency_ms: float) -> Cable | UsbAdapter:
@@ -131,10 +160,18 @@ class VirtualBoard:
         latency_ns = int(usb_latency_ms * NS_PER_MS)
         return UsbAdapter(self.cable, self._timeline, latency_ns, self._on_sent)
 
+    def _provision(self, state: StateDir | None) -> Otp:
+        otp = None if state is None else state.load_otp()
+        slots = self.layout.bootloader_slots
+        blank = slots is not None and all(self.flash.is_erased(slot.address, slot.size) for slot in slots)
+        if otp is None and slots is not None and blank:
+            self.flash.program(slots[0].address, factory_bootloader(slots[0]))
+        return otp or Otp()
+
     def _load(self, state: StateDir | None, factory_image: bytes | None) -> tuple[Flash, ModemNvm]:
         content = None if state is None else state.load_flash()
         nvm = None if state is None else state.load_modem()
-        flash = Flash(self.layout.flash_size) if content is None else Flash(self.layout.flash_size, content)
+        flash = self.layout.make_flash(content)
         if content is None and factory_image is not None:
             slot = self.layout.primary
             if len(factory_image) > slot.size:
@@ -142,7 +179,8 @@ class VirtualBoard:
                     f"the factory image does not fit into {slot.size} bytes", reason="image-too-large"
                 )
             flash.program(slot.address, factory_image)
-        return flash, nvm or ModemNvm()
+        model = board_model(self.model)
+        return flash, nvm or ModemNvm(family=model.modem_family, version=model.modem_version)
 
     # --- life -----------------------------------------------------------------------------------------------
 
@@ -185,8 +223,16 @@ class VirtualBoard:
         self.call(self._switch_on)
 
     def reset(self) -> None:
-        """Press the reset button."""
+        """Press the reset button: a pin reset."""
         self.call(lambda: self._reset("button"))
+
+    def hold_button(self) -> None:
+        """Press the button that MCUboot looks at (``mcuboot-button0``), and keep it down."""
+        self.call(lambda: setattr(self, "_button_held", True))
+
+    def release_button(self) -> None:
+        """Let that button go."""
+        self.call(lambda: setattr(self, "_button_held", False))
 
     def call(self, function: Callable[[], _Result]) -> _Result:
         """Run a function on the board's thread and return what it returns."""
@@ -282,7 +328,8 @@ class VirtualBoard:
         self._cpu.spend(duration_ns)
         before, self._erased_pages = self._erased_pages, self.flash.erased_pages
         erased = self._erased_pages > before
-        self._uart.stall(begin_ns, self._cpu.now_ns, duration_ns if erased else WORD_WRITE_NS)
+        if self.flash.stalls_cpu:
+            self._uart.stall(begin_ns, self._cpu.now_ns, duration_ns if erased else WORD_WRITE_NS)
 
     # --- power, reset, boot ---------------------------------------------------------------------------------
 
@@ -295,12 +342,14 @@ class VirtualBoard:
     def _switch_off(self, reason: str) -> None:
         self._halt()
         self._powered = False
+        self._retained.power_lost()
         self._keeper.changed()
         self._note("power-off", reason=reason)
 
     def _reset(self, reason: str) -> None:
         if self._powered:
             self._halt()
+            self._retained.reset(reason)
             self._note("reset", reason=reason)
             self._cpu.submit(self._boot)
 
@@ -313,12 +362,24 @@ class VirtualBoard:
         self._cpu.wait_until(now_ns)
 
     def _boot(self) -> None:
-        self._cpu.spend(_BOOTLOADER_NS)
-        outcome = boot(self.flash, self.layout, self._keys)
-        self._note("boot", **outcome.to_dict())
-        if not outcome.bootable:
-            self._note("no-image")
+        if not start_bootloader(self.flash, self.layout, self.otp, self._keys, self._note):
             return
+        machine = BootMachine(
+            cpu=self._cpu,
+            uart=self._uart,
+            flash=self.flash,
+            layout=self.layout,
+            retained=self._retained,
+            button_held=lambda: self._button_held,
+            reset=self._reset,
+            note=self._note,
+        )
+        bootloader = Bootloader(machine, self._bootloader_options, self._keys, self._start_application)
+        self._application = bootloader
+        bootloader.start()
+
+    def _start_application(self) -> None:
+        self._application = None
         image = RunningImage(self.flash, self.layout)
         if image.behaviour.crash_loop:
             self._crash(image)
@@ -340,7 +401,12 @@ class VirtualBoard:
 
     def _hardware(self) -> Hardware:
         modem = Modem(
-            self.modem_nvm, self._cpu, self._modem_notification, self._modem_options, board_model(self.model)
+            self.modem_nvm,
+            self._cpu,
+            self._modem_notification,
+            self._modem_options,
+            board_model(self.model),
+            changed=self._keeper.changed,
         )
         return Hardware(
             timeline=self._timeline,
@@ -350,6 +416,7 @@ class VirtualBoard:
             layout=self.layout,
             modem=modem,
             faults=self.faults,
+            retained=self._retained,
             reset=self._reset,
             note=self._note,
         )

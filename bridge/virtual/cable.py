@@ -188,8 +188,9 @@ class Cable:
 
     def host_end_now(self) -> HostEnd:
         """The host's settings at this moment."""
-        if self.probe_host is not None:
-            self.probe_host()
+        probe = self.probe_host  # the host may unplug between two looks at it
+        if probe is not None:
+            probe()
         return self._settings
 
     def pending(self) -> int:
@@ -231,5 +232,6 @@ class Cable:
         self._board.notify()
 
     def _tell_host(self) -> None:
-        if self.on_host_event is not None:
-            self.on_host_event()
+        tell = self.on_host_event
+        if tell is not None:
+            tell()

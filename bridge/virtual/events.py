@@ -9,8 +9,10 @@ class BoardEvent:
 
     Attributes:
         time_s: Board time.
-        kind: ``power-on``, ``power-off``, ``reset``, ``boot``, ``ready``, ``confirmed``, ``modem-update``,
-            ``bootloader-mode``, ``no-image``, ``crash``, ``hung``, ``bytes-lost``.
+        kind: ``power-on``, ``power-off``, ``reset``, ``bootloader`` (when something is done about MCUboot itself),
+            ``boot``, ``ready``, ``confirmed``, ``modem-update``, ``bootloader-mode``, ``no-image``, ``crash``, ``hung``,
+            ``bytes-lost``, ``recovery`` (MCUboot's serial recovery), ``lines-full`` (its line buffers),
+            ``message-dropped`` (no buffer for it).
         details: More about it.
     """
 

@@ -1,11 +1,13 @@
-"""NOR flash of an nRF91: pages, words, bits that only go from 1 to 0, time that it takes, power that fails.
+"""NOR flash of an nRF91 board: pages, words, bits that only go from 1 to 0, time that it takes, power that fails.
 
 Sources: nrfx ``nrfx_nvmc.c`` (87 ms a page erase on nRF9160), nRF5340 product specification (43 µs a word write;
-the nRF91 figure is not published), DevZone 104913 (a word may be written twice between erases).
+the nRF91 figure is not published), DevZone 104913 (a word may be written twice between erases); for the SPI NOR flash
+of Thingy:91 X typical values of its kind: 45 ms a sector erase, 0.5 ms a page of 256 bytes with its transfer at 8 MHz.
 """
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -18,6 +20,8 @@ ERASED: Final = 0xFF
 PAGE_ERASE_NS: Final = 87_000_000
 WORD_WRITE_NS: Final = 43_000
 WRITES_PER_WORD: Final = 2
+SECTOR_ERASE_NS: Final = 45_000_000
+SPI_WORD_WRITE_NS: Final = 8_000
 
 _ERASED_BYTE: Final = bytes([ERASED])
 _ONE_MORE: Final = bytes([*range(1, 256), 255])
@@ -37,8 +41,52 @@ class Tear(StrEnum):
     AFTER = "after"
 
 
+@dataclass(frozen=True)
+class FlashDevice:
+    """One flash chip, at its place in the board's address map.
+
+    Attributes:
+        name: ``internal`` or ``external``.
+        address: Where it begins.
+        size_bytes: How much of it is modelled.
+        page_erase_ns: Time of a page (or sector) erase.
+        word_write_ns: Time that four bytes take.
+        write_bytes: Smallest piece that can be written.
+        stalls_cpu: The CPU, which executes from it, stands still while it works.
+        writes_per_word: How often a word may be written between erases; None for as often as one likes.
+    """
+
+    name: str
+    address: int
+    size_bytes: int
+    page_erase_ns: int = PAGE_ERASE_NS
+    word_write_ns: int = WORD_WRITE_NS
+    write_bytes: int = WORD_BYTES
+    stalls_cpu: bool = True
+    writes_per_word: int | None = WRITES_PER_WORD
+
+    @property
+    def end(self) -> int:
+        """First address after it."""
+        return self.address + self.size_bytes
+
+
+def external_flash(address: int, size_bytes: int) -> FlashDevice:
+    """A SPI NOR flash; the driver waits for it, interrupts are served meanwhile."""
+    return FlashDevice(
+        "external",
+        address,
+        size_bytes,
+        page_erase_ns=SECTOR_ERASE_NS,
+        word_write_ns=SPI_WORD_WRITE_NS,
+        write_bytes=1,
+        stalls_cpu=False,
+        writes_per_word=None,
+    )
+
+
 class Flash:
-    """The internal flash.
+    """All flash of a board in one address map.
 
     Every page erase and every run of words written at once is one *operation*: it is counted and reported to
     ``on_operation`` with its duration before it takes effect. If the observer raises, the power fails at that
@@ -47,9 +95,10 @@ class Flash:
     leaves a page of bits that nobody can foretell, the worst case.
 
     Args:
-        size_bytes: Size; a whole number of pages.
-        content: What it holds; blank if not given.
+        size_bytes: Size of the internal flash; a whole number of pages.
+        content: What all flash holds; blank if not given.
         tear_seed: Seed of what a torn operation leaves behind.
+        external: A second chip; it begins where the internal flash ends.
 
     Attributes:
         on_operation: Called with the duration of each operation in ns; may raise to cut the power.
@@ -59,12 +108,24 @@ class Flash:
         written_words: How many words have been written.
         busy_ns: How long all operations took.
         overwritten_words: How often a word was written more often than the data sheet allows.
+        stalls_cpu: Whether the operation that is being reported stops the CPU.
     """
 
     page_size: Final = PAGE_BYTES
     write_size: Final = WORD_BYTES
 
-    def __init__(self, size_bytes: int, content: bytes | None = None, *, tear_seed: int = 0) -> None:
+    def __init__(
+        self,
+        size_bytes: int,
+        content: bytes | None = None,
+        *,
+        tear_seed: int = 0,
+        external: FlashDevice | None = None,
+    ) -> None:
+        self._internal = FlashDevice("internal", 0, size_bytes)
+        self._external = external
+        if external is not None:
+            size_bytes = external.end
         if size_bytes % PAGE_BYTES or (content is not None and len(content) != size_bytes):
             raise FlashError(f"a flash of {size_bytes} bytes cannot hold that", hint="Give whole pages.")
         self.size_bytes = size_bytes
@@ -75,10 +136,17 @@ class Flash:
         self.written_words = 0
         self.busy_ns = 0
         self.overwritten_words = 0
+        self.stalls_cpu = True
         self._cut_at: int | None = None
         self._bytes = bytearray(content if content is not None else _ERASED_BYTE * size_bytes)
         self._writes = bytearray(size_bytes // WORD_BYTES)
         self._random = random.Random(tear_seed)  # noqa: S311 - reproducible, not secret
+
+    def device(self, address: int) -> FlashDevice:
+        """The chip at an address."""
+        if self._external is not None and address >= self._external.address:
+            return self._external
+        return self._internal
 
     def read(self, address: int, size_bytes: int) -> bytes:
         """Read bytes; takes no time worth modelling.
@@ -93,13 +161,14 @@ class Flash:
         """Write words; bits can only be cleared.
 
         Raises:
-            FlashError: Not word-aligned, not whole words, or outside the flash.
+            FlashError: Not aligned to what the chip can write, not whole pieces of it, or outside the flash.
         """
-        self._check(address, len(data), WORD_BYTES)
-        words = len(data) // WORD_BYTES
+        device = self.device(address)
+        self._check(address, len(data), device.write_bytes)
+        words = -(-len(data) // WORD_BYTES)
         self.written_words += words
         try:
-            self._begin(words * WORD_WRITE_NS)
+            self._begin(device, words * device.word_write_ns)
         except BaseException:
             self._write_torn(address, data)
             raise
@@ -115,7 +184,7 @@ class Flash:
         for page in range(address, address + size_bytes, PAGE_BYTES):
             self.erased_pages += 1
             try:
-                self._begin(PAGE_ERASE_NS)
+                self._begin(self.device(page), self.device(page).page_erase_ns)
             except BaseException:
                 self._erase_torn(page)
                 raise
@@ -147,9 +216,10 @@ class Flash:
         if outside or address % alignment or size_bytes % alignment:
             raise FlashError(f"{size_bytes} bytes at {address:#x} are no whole flash units", offset=address)
 
-    def _begin(self, duration_ns: int) -> None:
+    def _begin(self, device: FlashDevice, duration_ns: int) -> None:
         self.operations += 1
         self.busy_ns += duration_ns
+        self.stalls_cpu = device.stalls_cpu
         self.on_operation(duration_ns)
         if self.operations == self._cut_at:
             raise PowerCutError
@@ -158,11 +228,12 @@ class Flash:
         end = address + len(data)
         old = int.from_bytes(self._bytes[address:end], "little")
         self._bytes[address:end] = (old & int.from_bytes(data, "little")).to_bytes(len(data), "little")
-        words = slice(address // WORD_BYTES, end // WORD_BYTES)
-        counts = self._writes[words].translate(_ONE_MORE)
-        self._writes[words] = counts
-        allowed = sum(counts.count(number) for number in range(1, WRITES_PER_WORD + 1))
-        self.overwritten_words += len(counts) - allowed
+        limit = self.device(address).writes_per_word
+        if limit is not None:
+            words = slice(address // WORD_BYTES, end // WORD_BYTES)
+            counts = self._writes[words].translate(_ONE_MORE)
+            self._writes[words] = counts
+            self.overwritten_words += len(counts) - sum(map(counts.count, range(1, limit + 1)))
 
     def _blank(self, page: int) -> None:
         self._bytes[page : page + PAGE_BYTES] = _ERASED_BYTE * PAGE_BYTES

@@ -9,6 +9,7 @@ from bridge.virtual.faults import FaultPlan
 from bridge.virtual.flash import Flash
 from bridge.virtual.layout import Layout
 from bridge.virtual.modem import Modem
+from bridge.virtual.retention import RetainedState
 from bridge.virtual.uart import Uart
 
 
@@ -20,10 +21,11 @@ class Hardware:
         timeline: Board time.
         cpu: The processor.
         uart: The line to the host.
-        flash: Internal flash.
+        flash: All flash.
         layout: Where the slots are.
         modem: The modem core.
         faults: What goes wrong on purpose.
+        retained: What a reset leaves alone.
         reset: Resets the board; the argument says why.
         note: Records an event for people and tests.
     """
@@ -35,5 +37,6 @@ class Hardware:
     layout: Layout
     modem: Modem
     faults: FaultPlan
+    retained: RetainedState
     reset: Callable[[str], None]
     note: Callable[..., None]

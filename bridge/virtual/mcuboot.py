@@ -12,6 +12,7 @@ from typing import Final
 
 from bridge.errors import ImageRefusedError
 from bridge.image.mcuboot import McubootInfo
+from bridge.virtual.bootloader_slots import target_slot
 from bridge.virtual.flash import Flash
 from bridge.virtual.layout import Layout
 from bridge.virtual.slot_image import SlotImage, release
@@ -172,6 +173,8 @@ class _Boot:
         return unfinished
 
     def _table(self) -> SwapType:
+        if target_slot(self._flash, self._layout) is not None:
+            return SwapType.NONE  # an update of MCUboot itself is no business of the application's slots
         wanted = decide(self._swap.primary_trailer.state(), self._swap.secondary_trailer.state())
         self._say(f"I: Image index: 0, Swap type: {wanted.name.lower()}")
         return wanted

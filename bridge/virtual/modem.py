@@ -1,4 +1,4 @@
-"""The modem core: its AT commands, its registration, and its start with or without an update.
+"""The modem core: its identity and its start, with or without an update.
 
 Source: nRF91x1 AT commands reference for the replies. The application processor talks to it over shared
 memory; a modem that is not initialised answers nothing, which Serial Modem turns into ``ERROR``.
@@ -8,13 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from bridge.image.sample_modem import ModemFirmware
 from bridge.virtual.at_host import ERROR, OK, Reply
-from bridge.virtual.clock import NS_PER_MS, Timer
+from bridge.virtual.clock import NS_PER_MS
 from bridge.virtual.cpu import Cpu
 from bridge.virtual.credential_commands import CredentialCommands
 from bridge.virtual.credentials import CmeCode, CredentialStore
 from bridge.virtual.layout import BoardModel
-from bridge.virtual.modem_delta import DeltaResult, DeltaUpdater
+from bridge.virtual.modem_bootloader import ModemBootloader
+from bridge.virtual.modem_delta import DeltaResult, DeltaUpdater, StepResult
+from bridge.virtual.modem_network import ModemNetwork
 from bridge.virtual.modem_nvm import ModemNvm
 from bridge.wire.at_command import AtCommand, CommandKind
 
@@ -23,15 +26,6 @@ EAGAIN: Final = 11
 
 _COMMAND_NS: Final = 5 * NS_PER_MS
 _START_NS: Final = 250 * NS_PER_MS
-_DETACH_NS: Final = 1_500 * NS_PER_MS
-_SEARCH_NS: Final = 300 * NS_PER_MS
-_REGISTER_NS: Final = 3_000 * NS_PER_MS
-
-_FUNCTIONAL_MODES: Final = (0, 1, 4, 20, 21, 30, 31, 40, 41, 44)
-_LTE_ON: Final = (1, 21)
-_CELL: Final = ("00B7", "00011B07", "7")
-_PLMN: Final = "26295"
-_TIMERS: Final = '"11100000","11100000"'
 
 
 @dataclass(frozen=True)
@@ -40,7 +34,8 @@ class ModemOptions:
 
     Attributes:
         battery_mv: Supply in mV; too little postpones a delta update.
-        time_scale: Factor on the minutes that erasing and applying a delta take.
+        time_scale: Factor on the time that updates take inside the modem: minutes to erase and apply a delta, a
+            fraction of a second for a page of a full update. All of these durations are estimates.
     """
 
     battery_mv: int = 4_464
@@ -56,6 +51,13 @@ class Modem:
         notify: Takes unsolicited lines.
         options: Its surroundings.
         model: The board that it is on.
+        changed: Called when a full update has changed the modem's flash.
+
+    Attributes:
+        delta: Its delta updates.
+        bootloader: Its full updates.
+        firmware: What it runs; None before it was started.
+        network: Its radio.
     """
 
     def __init__(
@@ -65,49 +67,41 @@ class Modem:
         notify: Callable[[str], None],
         options: ModemOptions,
         model: BoardModel,
+        *,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.nvm = nvm
         self.options = options
         self.delta = DeltaUpdater(nvm)
-        self.registers = True
+        self.bootloader = ModemBootloader(nvm.flash, changed)
+        self.firmware: ModemFirmware | None = None
+        self.network = ModemNetwork(cpu, notify)
         self._cpu = cpu
-        self._notify = notify
         self._store = CredentialStore(nvm.credentials, nvm.device_uuid)
         self._running = False
-        self._timers: list[Timer] = []
         self._clear()
-        credentials = CredentialCommands(self._store, self._cme, lambda: self._functional_mode not in (0, 4))
+        credentials = CredentialCommands(self._store, self._cme, lambda: self.network.radio_is_on)
         self._commands: dict[str, Callable[[AtCommand], Reply]] = {
             "": lambda _: OK,
             "+CGMI": self._fixed(lambda: "Nordic Semiconductor ASA"),
             "+CGMM": self._fixed(lambda: model.modem_model),
-            "+CGMR": self._fixed(lambda: nvm.firmware_name),
+            "+CGMR": self._fixed(lambda: f"mfw_{self._firmware_name}"),
             "+CGSN": self._serial_number,
-            "+CFUN": self._functionality,
-            "+CEREG": self._registration_command,
             "+CMEE": self._error_mode,
-            "+COPS": self._operator,
-            "+CESQ": self._signal,
             "+CLAC": self._list_commands,
-            "%SHORTSWVER": self._fixed(lambda: f"%SHORTSWVER: {nvm.family}_{nvm.version}"),
+            "%SHORTSWVER": self._fixed(lambda: f"%SHORTSWVER: {self._firmware_name}"),
             "%HWVERSION": self._fixed(lambda: f"%HWVERSION: {model.hardware_version}"),
-            "%XMODEMUUID": self._fixed(lambda: f"%XMODEMUUID: {nvm.modem_uuid}"),
+            "%XMODEMUUID": self._fixed(self._build_uuid),
             "%DEVICEUUID": self._fixed(lambda: f"%DEVICEUUID: {nvm.device_uuid}"),
-            "%XMONITOR": self._fixed(self._monitor),
             "%XVBAT": self._fixed(lambda: f"%XVBAT: {options.battery_mv}"),
             "%XTEMP": self._temperature,
-            "%XSIM": self._sim,
             "%CMNG": credentials.manage,
             "%KEYGEN": credentials.generate,
+            **self.network.commands,
         }
 
     def _clear(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-        self._functional_mode = 0
-        self._registration = 0
-        self._registration_mode = 0
+        self.network.clear()
         self._cme_enabled = False
 
     # --- power ----------------------------------------------------------------------------------------------
@@ -119,8 +113,13 @@ class Modem:
             0 or a negative errno, and the result of an update if there was one.
         """
         self._clear()
+        self.bootloader.end()
         self._cpu.spend(_START_NS)
+        if self.nvm.firmware is None:
+            self._running = False
+            return -EIO, None
         applied = self.delta.apply(self.options.battery_mv)
+        self.firmware = self.nvm.firmware
         if applied is None:
             self._running = True
             return 0, None
@@ -133,12 +132,29 @@ class Modem:
 
     def power_off(self) -> None:
         """``AT+CFUN=0``: takes a second or two when the modem is on the network."""
-        self._set_functional_mode(0)
+        self.network.power_off()
 
     def shut_down(self) -> None:
         """Stop the modem library."""
         self._clear()
+        self.bootloader.end()
         self._running = False
+
+    def start_bootloader(self) -> None:
+        """Initialise the modem library in bootloader mode; there are no AT commands then."""
+        self.shut_down()
+        self._cpu.spend(_START_NS)
+        self.bootloader.begin()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it answers AT commands."""
+        return self._running
+
+    def step(self, result: StepResult) -> bool:
+        """Let the time of an update's step pass; True when it succeeded."""
+        self._cpu.spend(int(result.duration_ns * self.options.time_scale))
+        return result.ok
 
     # --- commands -------------------------------------------------------------------------------------------
 
@@ -149,6 +165,15 @@ class Modem:
         self._cpu.spend(_COMMAND_NS)
         handler = self._commands.get(command.name)
         return ERROR if handler is None else handler(command)
+
+    @property
+    def _firmware_name(self) -> str:
+        assert self.firmware is not None
+        return f"{self.firmware.family}_{self.firmware.version}"
+
+    def _build_uuid(self) -> str:
+        assert self.firmware is not None
+        return f"%XMODEMUUID: {self.firmware.modem_uuid}"
 
     def _cme(self, code: CmeCode) -> Reply:
         return Reply(f"+CME ERROR: {code:d}") if self._cme_enabled else ERROR
@@ -171,57 +196,6 @@ class Modem:
             return ERROR
         return Reply("OK", (lines[kind],))
 
-    def _functionality(self, command: AtCommand) -> Reply:
-        if command.kind is CommandKind.READ:
-            return Reply("OK", (f"+CFUN: {self._functional_mode}",))
-        if command.kind is CommandKind.TEST:
-            return Reply("OK", (f"+CFUN: ({','.join(map(str, _FUNCTIONAL_MODES))})",))
-        mode = command.integer(0)
-        if command.kind is not CommandKind.SET or mode not in _FUNCTIONAL_MODES:
-            return ERROR
-        self._set_functional_mode(mode)
-        return OK
-
-    def _set_functional_mode(self, mode: int) -> None:
-        if mode in (0, 4, 20) and self._functional_mode in _LTE_ON:
-            self._cpu.spend(_DETACH_NS)
-            for timer in self._timers:
-                timer.cancel()
-            self._set_registration(0)
-        if mode in _LTE_ON and self._functional_mode not in _LTE_ON:
-            self._timers = [self._cpu.submit_after(_SEARCH_NS, lambda: self._set_registration(2))]
-            if self.registers:
-                self._timers.append(self._cpu.submit_after(_REGISTER_NS, lambda: self._set_registration(5)))
-        if mode in (0, 1, 4):
-            self._functional_mode = mode
-
-    def _set_registration(self, status: int) -> None:
-        if status == self._registration:
-            return
-        self._registration = status
-        if self._registration_mode:
-            self._notify(f"+CEREG: {self._registration_text()}")
-
-    def _registration_text(self) -> str:
-        text = str(self._registration)
-        if self._registration_mode >= 2 and self._registration:
-            area, cell, technology = _CELL
-            text += f',"{area}","{cell}",{technology}'
-            if self._registration_mode >= 4 and self._registration == 5:
-                text += f",,,{_TIMERS}"
-        return text
-
-    def _registration_command(self, command: AtCommand) -> Reply:
-        if command.kind is CommandKind.READ:
-            return Reply("OK", (f"+CEREG: {self._registration_mode},{self._registration_text()}",))
-        if command.kind is CommandKind.TEST:
-            return Reply("OK", ("+CEREG: (0-5)",))
-        mode = command.integer(0)
-        if command.kind is not CommandKind.SET or mode is None or not 0 <= mode <= 5:
-            return ERROR
-        self._registration_mode = mode
-        return OK
-
     def _error_mode(self, command: AtCommand) -> Reply:
         if command.kind is CommandKind.READ:
             return Reply("OK", (f"+CMEE: {int(self._cme_enabled)}",))
@@ -232,33 +206,9 @@ class Modem:
         self._cme_enabled = command.parameters == (1,)
         return OK
 
-    def _operator(self, command: AtCommand) -> Reply:
-        if command.kind is not CommandKind.READ:
-            return ERROR
-        return Reply("OK", (f'+COPS: 0,2,"{_PLMN}",7' if self._registration == 5 else "+COPS: 0",))
-
-    def _signal(self, command: AtCommand) -> Reply:
-        if command.kind is not CommandKind.EXECUTE:
-            return ERROR
-        level = "19,55" if self._registration == 5 else "255,255"
-        return Reply("OK", (f"+CESQ: 99,99,255,255,{level}",))
-
-    def _monitor(self) -> str:
-        if self._registration != 5:
-            return f"%XMONITOR: {self._registration}"
-        area, cell, technology = _CELL
-        return (
-            f'%XMONITOR: 5,"EDAV","EDAV","{_PLMN}","{area}",{technology},4,"{cell}",7,2300,63,39,"",{_TIMERS}'
-        )
-
     def _temperature(self, command: AtCommand) -> Reply:
         if command.kind is CommandKind.READ:
             return Reply("OK", ("%XTEMP: 31",))
-        return OK if command.parameters in ((0,), (1,)) else ERROR
-
-    def _sim(self, command: AtCommand) -> Reply:
-        if command.kind is CommandKind.READ:
-            return Reply("OK", (f"%XSIM: {int(self._functional_mode in _LTE_ON)}",))
         return OK if command.parameters in ((0,), (1,)) else ERROR
 
     def _list_commands(self, command: AtCommand) -> Reply:

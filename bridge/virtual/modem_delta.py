@@ -108,13 +108,13 @@ class DeltaUpdater:
         area.dirty = True
         if result is not DeltaResult.OK or delta is None:
             return result, REJECT_NS
-        self._nvm.version = delta.target_version
-        self._nvm.modem_uuid = delta.target_uuid
+        self._nvm.patch_firmware(delta.target_version, delta.target_uuid)
         return result, APPLY_NS
 
     def _judge(self, delta: ModemDelta | None) -> DeltaResult:
         if delta is None or hashlib.sha256(delta.payload).hexdigest() != delta.payload_sha256:
             return DeltaResult.AUTH_ERROR
-        if delta.base_uuid != self._nvm.modem_uuid:
+        running = self._nvm.firmware
+        if running is None or delta.base_uuid != running.modem_uuid:
             return DeltaResult.UUID_ERROR
         return DeltaResult(delta.result) if delta.result else DeltaResult.OK

@@ -2,8 +2,17 @@
 
 import base64
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
+
+from bridge.image.sample_modem import (
+    FIRMWARE_HEADER_ADDRESS,
+    FIRMWARE_HEADER_BYTES,
+    ModemFirmware,
+    decode_modem_firmware,
+    patch_firmware_header,
+)
+from bridge.virtual.modem_flash import ModemFlash
 
 _NAMESPACE: Final = uuid.UUID("6e524639-3142-7269-6467-65766972740a")
 
@@ -36,10 +45,11 @@ class ModemNvm:
         imei: 15 digits.
         device_uuid: ``%DEVICEUUID``.
         family: Part of every firmware name, such as ``nrf91x1``.
-        version: Running firmware, such as ``2.0.2``.
-        modem_uuid: UUID of the running firmware build.
+        version: Delivered firmware with the deltas since, such as ``2.0.2``; a full update makes it worthless.
+        modem_uuid: UUID of that firmware build.
         credentials: See :class:`bridge.virtual.credentials.CredentialStore`.
         delta: The update area.
+        flash: What full updates have written.
     """
 
     imei: str = "359404230074347"
@@ -49,19 +59,32 @@ class ModemNvm:
     modem_uuid: str = ""
     credentials: dict[str, str] = field(default_factory=dict)
     delta: DeltaArea = field(default_factory=DeltaArea)
+    flash: ModemFlash = field(default_factory=ModemFlash)
 
     def __post_init__(self) -> None:
         self.modem_uuid = self.modem_uuid or firmware_uuid(f"{self.family}_{self.version}")
 
     @property
-    def firmware_name(self) -> str:
-        """What ``+CGMR`` answers."""
-        return f"mfw_{self.family}_{self.version}"
+    def firmware(self) -> ModemFirmware | None:
+        """The firmware that the modem starts; None when its flash holds none that is whole."""
+        if self.flash.is_as_delivered:
+            return ModemFirmware(self.family, self.version, self.modem_uuid)
+        return decode_modem_firmware(self.flash.read)
+
+    def patch_firmware(self, version: str, modem_uuid: str) -> None:
+        """Make the firmware another version, as a delta update does."""
+        if self.flash.is_as_delivered:
+            self.version, self.modem_uuid = version, modem_uuid
+        else:
+            header = self.flash.read(FIRMWARE_HEADER_ADDRESS, FIRMWARE_HEADER_BYTES)
+            patched = patch_firmware_header(header, version, modem_uuid)
+            self.flash.overwrite(FIRMWARE_HEADER_ADDRESS, patched)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        data = asdict(self)
+        data = asdict(replace(self, flash=ModemFlash()))
         data["delta"]["content"] = base64.b64encode(self.delta.content).decode("ascii")
+        data["flash"] = self.flash.to_dict()
         return data
 
     @classmethod
@@ -69,4 +92,5 @@ class ModemNvm:
         """The reverse of :meth:`to_dict`; raises KeyError, TypeError or ValueError for anything else."""
         delta = data["delta"]
         content = bytearray(base64.b64decode(delta["content"], validate=True))
-        return cls(**{**data, "delta": DeltaArea(content, bool(delta["dirty"]), bool(delta["scheduled"]))})
+        area = DeltaArea(content, bool(delta["dirty"]), bool(delta["scheduled"]))
+        return cls(**{**data, "delta": area, "flash": ModemFlash.from_dict(data.get("flash", {}))})

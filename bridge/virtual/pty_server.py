@@ -50,6 +50,8 @@ class PtyServer:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._output = bytearray()
         self._stopping = False
+        self._open = True
+        self._descriptors = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="virtual-pty", daemon=True)
 
     def start(self) -> "PtyServer":
@@ -74,8 +76,11 @@ class PtyServer:
         cable = self._board.cable
         cable.probe_host = cable.on_host_event = None
         cable.unplug()
-        for descriptor in (self._master, self._slave, self._wake_read, self._wake_write):
-            os.close(descriptor)
+        with self._descriptors:
+            # The board's thread may be on its way here with a call from before.
+            self._open = False
+            for descriptor in (self._master, self._slave, self._wake_read, self._wake_write):
+                os.close(descriptor)
 
     def __enter__(self) -> "PtyServer":
         return self.start()
@@ -89,8 +94,11 @@ class PtyServer:
         termios.tcsetattr(self._slave, termios.TCSANOW, settings)
 
     def _read_settings(self) -> None:
-        settings = termios.tcgetattr(self._master)
-        baud = _SPEEDS.get(settings[5]) or self._free_speed()
+        with self._descriptors:
+            if not self._open:
+                return
+            settings = termios.tcgetattr(self._master)
+            baud = _SPEEDS.get(settings[5]) or self._free_speed()
         flow_control = bool(settings[2] & termios.CRTSCTS)
         host_end = self._board.cable.host_end
         if (baud or DEFAULT_BAUD, flow_control) != (host_end.baud, host_end.flow_control):
@@ -107,8 +115,9 @@ class PtyServer:
         return int(_TERMIOS2.unpack(settings)[-1])
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._wake_write, b"\0")
+        with self._descriptors, contextlib.suppress(BlockingIOError):
+            if self._open:
+                os.write(self._wake_write, b"\0")
 
     def _run(self) -> None:
         with selectors.DefaultSelector() as selector:

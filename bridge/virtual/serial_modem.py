@@ -1,8 +1,8 @@
 """The application on the board: Nordic Serial Modem from its start to ``Ready``, and its own commands.
 
-Source: ncs-serial-modem ``app/src/main.c`` (start, confirmation, result messages), ``sm_at_commands.c``,
-``sm_at_fota.c``. Commands of the modem are passed on. What the version in the reply says comes from the
-header of the image that runs.
+Source: ncs-serial-modem ``app/src/main.c`` (start, confirmation, bootloader mode), ``sm_at_commands.c``, ``sm_at_host.c``
+(``handle_bootloader_at_cmd``). Commands of the modem are passed on. What the version in the reply says comes from the header
+of the image that runs. With a modem that does not start the application asks itself for bootloader mode and resets.
 """
 
 from collections.abc import Callable
@@ -11,24 +11,22 @@ from typing import Final
 from bridge.virtual.at_host import ERROR, OK, SILENT, AtHost, Reply
 from bridge.virtual.clock import NS_PER_MS
 from bridge.virtual.hardware import Hardware
+from bridge.virtual.immutable_bootloader import active_bootloader
 from bridge.virtual.modem import EIO
-from bridge.virtual.modem_delta import AREA_BYTES, DeltaResult
+from bridge.virtual.modem_application import EXECUTED, ModemApplication
 from bridge.virtual.running_image import RunningImage
+from bridge.virtual.serial_modem_options import SerialModemOptions
+from bridge.virtual.settings import Settings
 from bridge.virtual.uart import BAUD_RATES
 from bridge.virtual.xdfu_receiver import XdfuReceiver
+from bridge.virtual.xdfu_targets import BOOTLOADER_MODE_SETTING
 from bridge.wire.at_command import AtCommand, CommandKind
 
 READY: Final = "Ready\r\n"
 BOOTLOADER_MODE_READY: Final = "Bootloader mode ready\r\n"
 NCS_VERSION: Final = "3.3.0-rc1"
 
-_RESPONSE_DELAY_NS: Final = 50 * NS_PER_MS
 _START_NS: Final = 150 * NS_PER_MS
-_MCUBOOT_VERSION: Final = 1
-_MCUBOOT_SLOT: Final = 0
-_FOTA_ACTIVATE: Final = 4
-_FOTA_COMPLETE: Final = 5
-_EXECUTED: Final = (CommandKind.EXECUTE, CommandKind.SET)
 
 
 class SerialModem:
@@ -38,40 +36,43 @@ class SerialModem:
         hardware: What it runs on.
         image: The image that MCUboot started.
         baud: Rate from the device tree, valid after every reset.
+        options: How it was built.
     """
 
-    def __init__(self, hardware: Hardware, image: RunningImage, baud: int) -> None:
+    def __init__(
+        self,
+        hardware: Hardware,
+        image: RunningImage,
+        baud: int,
+        options: SerialModemOptions | None = None,
+    ) -> None:
+        assert hardware.layout.storage is not None
         self._hardware = hardware
         self._image = image
         self._baud = baud
-        self._fota: str | None = None
-        self._bootloader_mode = False
+        self._settings = Settings(hardware.flash, hardware.layout.storage)
         self.host = AtHost(
             hardware.timeline, hardware.cpu, hardware.uart, self._execute, faults=hardware.faults
         )
+        self._common = ModemApplication(hardware, image, lambda: self.host)
         self._xdfu = XdfuReceiver(
-            cpu=hardware.cpu,
-            flash=hardware.flash,
-            layout=hardware.layout,
-            modem=hardware.modem,
-            host=lambda: self.host,
-            faults=hardware.faults,
+            hardware, self._settings, lambda: self.host, options or SerialModemOptions()
         )
+        xdfu: dict[str, Callable[[AtCommand], Reply]] = {
+            "#XDFUINIT": self._xdfu.init,
+            "#XDFUWRITE": self._xdfu.write,
+            "#XDFUAPPLY": self._xdfu.apply,
+        }
+        self._bootloader_commands = {**xdfu, "#XRESET": self._reset_in_bootloader_mode}
         self._commands: dict[str, Callable[[AtCommand], Reply]] = {
             "E0": lambda _: self._set_echo(enabled=False),
             "E1": lambda _: self._set_echo(enabled=True),
             "+IPR": self._rate,
             "#XSMVER": self._version,
-            "#XRESET": self._reset,
-            "#XMODEMRESET": self._reset_modem,
             "#XBOOTINFO": self._bootloader_info,
-            "#XUUID": self._device_uuid,
-            "#XDATACTRL": self._data_control,
-            "#XFOTA": self._fota_command,
             "#XCLAC": self._list_commands,
-            "#XDFUINIT": self._xdfu.init,
-            "#XDFUWRITE": self._xdfu.write,
-            "#XDFUAPPLY": self._xdfu.apply,
+            **self._common.commands,
+            **xdfu,
         }
 
     # --- start ----------------------------------------------------------------------------------------------
@@ -81,40 +82,29 @@ class SerialModem:
         hardware = self._hardware
         hardware.cpu.spend(_START_NS)
         hardware.uart.enable(self._baud)
-        hardware.modem.registers = self._image.behaviour.registers
-        if not self._start_modem():
+        hardware.modem.network.registers = self._image.behaviour.registers
+        if self._settings.load().get(BOOTLOADER_MODE_SETTING) == b"\1":
+            self._start_in_bootloader_mode()
             return
-        if self._image.unconfirmed and self._image.behaviour.confirms:
-            self._image.confirm()
-            hardware.note("confirmed", version=self._image.version)
-            self._fota = f"{_FOTA_COMPLETE},0"
+        status, result = hardware.modem.start()
+        if status == -EIO:
+            # Only a full update of the modem helps now; its own result of the delta is lost.
+            self._settings.save(BOOTLOADER_MODE_SETTING, b"\1")
+            hardware.timeline.at(hardware.cpu.now_ns, lambda: hardware.reset("modem does not start"))
+            return
+        self._common.remember_result(result)
+        self._common.confirm_image()
         hardware.cpu.spend(self._image.behaviour.ready_delay_ms * NS_PER_MS)
         self.host.respond(READY)
         hardware.note("ready", version=self._image.version)
-        self._report_fota()
+        self._common.report_result()
 
-    def _start_modem(self) -> bool:
-        """Start the modem; without a working one only the bootloader mode is left."""
-        status, result = self._hardware.modem.start()
-        if status == -EIO:
-            self._bootloader_mode = True
-            self.host.respond(BOOTLOADER_MODE_READY)
-            self._hardware.note("bootloader-mode")
-            return False
-        self._remember_result(result)
-        return True
-
-    def _remember_result(self, result: DeltaResult | None) -> None:
-        if result is None:
-            return
-        self._hardware.note("modem-update", result=result.name, version=self._hardware.modem.nvm.version)
-        stage = _FOTA_ACTIVATE if result is DeltaResult.VOLTAGE_LOW else _FOTA_COMPLETE
-        self._fota = f"{stage},0" if result is DeltaResult.OK else f"{stage},1,{result:d}"
-
-    def _report_fota(self) -> None:
-        if self._fota is not None:
-            self.host.urc(f"\r\n#XFOTA: {self._fota}\r\n")
-            self._fota = None
+    def _start_in_bootloader_mode(self) -> None:
+        self._settings.save(BOOTLOADER_MODE_SETTING, b"\0")
+        self._hardware.modem.start_bootloader()
+        self._xdfu.bootloader_mode = True
+        self.host.respond(BOOTLOADER_MODE_READY)
+        self._hardware.note("bootloader-mode")
 
     def on_received(self) -> None:
         """The UART has bytes."""
@@ -127,17 +117,22 @@ class SerialModem:
     # --- commands -------------------------------------------------------------------------------------------
 
     def _execute(self, command: AtCommand) -> Reply:
-        if self._bootloader_mode:
-            return self._reset(command) if command.name == "#XRESET" else ERROR
+        if self._xdfu.bootloader_mode:
+            known = self._bootloader_commands.get(command.name)
+            return ERROR if known is None else known(command)
         handler = self._commands.get(command.name)
         return self._hardware.modem.execute(command) if handler is None else handler(command)
+
+    def _reset_in_bootloader_mode(self, command: AtCommand) -> Reply:
+        self._common.reset_later()
+        return SILENT
 
     def _set_echo(self, *, enabled: bool) -> Reply:
         self.host.set_echo(enabled)
         return OK
 
     def _version(self, command: AtCommand) -> Reply:
-        if command.kind not in _EXECUTED:
+        if command.kind not in EXECUTED:
             return ERROR
         return Reply("OK", (f'#XSMVER: "v{self._image.version}","{NCS_VERSION}"',))
 
@@ -161,73 +156,17 @@ class SerialModem:
         hardware = self._hardware
         hardware.timeline.at(max(hardware.cpu.now_ns, hardware.uart.tx_free_ns), action)
 
-    def _reset(self, command: AtCommand) -> Reply:
-        if command.kind not in _EXECUTED:
-            return ERROR
-        return Reply("OK", after=lambda: self._later(self._do_reset))
-
-    def _later(self, action: Callable[[], None]) -> None:
-        self._hardware.cpu.submit_after(_RESPONSE_DELAY_NS, action)
-
-    def _do_reset(self) -> None:
-        cpu = self._hardware.cpu
-        self._hardware.modem.power_off()
-        self._hardware.timeline.at(cpu.now_ns, lambda: self._hardware.reset("command"))
-
-    def _reset_modem(self, command: AtCommand) -> Reply:
-        if command.kind not in _EXECUTED:
-            return ERROR
-        self._later(self._do_reset_modem)
-        return SILENT
-
-    def _do_reset_modem(self) -> None:
-        modem = self._hardware.modem
-        modem.power_off()
-        modem.shut_down()
-        status, result = modem.start()
-        self._remember_result(result)
-        self._report_fota()
-        self.host.respond(f"\r\n#XMODEMRESET: {f'2,{status}' if status else '0'}\r\n")
-        self.host.respond("\r\nOK\r\n")
-
     def _bootloader_info(self, command: AtCommand) -> Reply:
         if command.kind is CommandKind.TEST:
             return Reply("OK", ("#XBOOTINFO: (0,1)",))
-        values = {0: _MCUBOOT_VERSION, 1: _MCUBOOT_SLOT}
-        value = values.get(command.integer(0, -1) or 0) if command.parameters else None
-        if command.kind is not CommandKind.SET or value is None:
+        layout = self._hardware.layout
+        active = None if layout.bootloader_slots is None else active_bootloader(self._hardware.flash, layout)
+        operation = command.integer(0)
+        if command.kind is not CommandKind.SET or active is None or operation not in (0, 1):
             return ERROR
-        return Reply("OK", (f"#XBOOTINFO: {value}",))
-
-    def _device_uuid(self, command: AtCommand) -> Reply:
-        if command.kind not in _EXECUTED:
-            return ERROR
-        return Reply("OK", (f"#XUUID: {self._hardware.modem.nvm.device_uuid}",))
-
-    def _data_control(self, command: AtCommand) -> Reply:
-        host = self.host
-        if command.kind is CommandKind.READ:
-            return Reply("OK", (f"#XDATACTRL: {host.data_time_limit_ms},{host.minimum_time_limit_ms}",))
-        if command.kind is CommandKind.TEST:
-            return Reply("OK", ("#XDATACTRL=<time_limit>",))
-        limit_ms = command.integer(0)
-        if limit_ms is None or not host.minimum_time_limit_ms <= limit_ms <= 0xFFFF:
-            return ERROR
-        host.data_time_limit_ms = limit_ms
-        return OK
-
-    def _fota_command(self, command: AtCommand) -> Reply:
-        """The two operations on the modem's update area; downloads by the board itself are not offered."""
-        delta = self._hardware.modem.delta
-        if command.kind is CommandKind.SET and command.integer(0) == 7:
-            return Reply("OK", (f"#XFOTA: {AREA_BYTES},{delta.offset}",))
-        if command.kind is CommandKind.SET and command.integer(0) == 9:
-            result = delta.erase()
-            self._hardware.cpu.spend(int(result.duration_ns * self._hardware.modem.options.time_scale))
-            return OK
-        return ERROR
+        return Reply("OK", (f"#XBOOTINFO: {active.slot if operation else active.version}",))
 
     def _list_commands(self, command: AtCommand) -> Reply:
-        if command.kind not in _EXECUTED:
+        if command.kind not in EXECUTED:
             return ERROR
         return Reply("OK", tuple(f"AT{name}" for name in self._commands))

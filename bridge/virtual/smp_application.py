@@ -40,7 +40,9 @@ class SmpApplication:
             max_line_bytes=options.line_bytes, max_message_bytes=options.buffer_bytes - _LENGTH_AND_CRC_BYTES
         )
         self._buffers: deque[bytes] = deque()
-        self._server = ZephyrSmpServer(hardware.flash, hardware.layout, options, self._reset_later)
+        self._server = ZephyrSmpServer(
+            hardware.flash, hardware.layout, options, self._reset_later, hardware.retained
+        )
 
     def start(self) -> None:
         """From the first instruction to the last line of the boot log; runs on the CPU."""

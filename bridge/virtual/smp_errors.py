@@ -1,13 +1,19 @@
-"""How Zephyr's image group says no, in both versions of SMP.
+"""How Zephyr's groups say no, in both versions of SMP.
 
-Source: Zephyr ``include/zephyr/mgmt/mcumgr/grp/img_mgmt/img_mgmt.h`` and the translation in
-``subsys/mgmt/mcumgr/grp/img_mgmt/src/img_mgmt.c``.
+Sources: Zephyr ``include/zephyr/mgmt/mcumgr/grp/os_mgmt/os_mgmt.h`` and ``grp/img_mgmt/img_mgmt.h``, and the translations in
+``os_mgmt.c`` and ``img_mgmt.c``.
 """
 
 from enum import IntEnum
 from typing import Final
 
 from bridge.wire.smp_message import MgmtError
+
+
+class OsError(IntEnum):
+    """``rc`` in the ``err`` map of the OS group (``OS_MGMT_ERR_*``)."""
+
+    INVALID_FORMAT = 2
 
 
 class ImageError(IntEnum):
@@ -24,6 +30,7 @@ class ImageError(IntEnum):
     INVALID_HASH = 24
     CURRENT_VERSION_IS_NEWER = 27
     IMAGE_ALREADY_PENDING = 28
+    INVALID_IMAGE_VECTOR_TABLE = 29
     INVALID_IMAGE_TOO_LARGE = 30
     INVALID_IMAGE_DATA_OVERRUN = 31
     IMAGE_SETTING_TEST_TO_ACTIVE_DENIED = 33
@@ -41,8 +48,10 @@ _BAD_STATE: Final = (
     ImageError.CURRENT_VERSION_IS_NEWER,
     ImageError.IMAGE_ALREADY_PENDING,
 )
-_REASONS: Final = {
+_REASONS: Final[dict[ImageError | OsError, str]] = {
     ImageError.INVALID_IMAGE_HEADER_MAGIC: "magic mismatch",
+    ImageError.INVALID_OFFSET: "header malformed",
+    ImageError.INVALID_LENGTH: "header malformed",
     ImageError.INVALID_IMAGE_HEADER: "header malformed",
     ImageError.CURRENT_VERSION_IS_NEWER: "downgrade",
     ImageError.NO_FREE_SLOT: "no slot",
@@ -55,18 +64,18 @@ class SmpRefusal(Exception):  # noqa: N818 - an answer of the protocol, not a fa
     """A request is answered with an error.
 
     Args:
-        code: Of the image group, or of SMP itself.
+        code: Of a group, or of SMP itself.
         uploading: In an upload the first version of SMP adds a word about the reason.
     """
 
-    def __init__(self, code: ImageError | MgmtError, *, uploading: bool = False) -> None:
+    def __init__(self, code: ImageError | OsError | MgmtError, *, uploading: bool = False) -> None:
         super().__init__(code.name)
-        self._code = code
+        self.code = code
         self._uploading = uploading
 
     def body(self, version: int, group: int) -> dict[str, object]:
         """Body of the answer."""
-        code = self._code
+        code = self.code
         if isinstance(code, MgmtError):
             return {"rc": int(code)}
         if version > 0:
@@ -77,7 +86,7 @@ class SmpRefusal(Exception):  # noqa: N818 - an answer of the protocol, not a fa
         return answer
 
 
-def _translated(code: ImageError) -> MgmtError:
-    if code in _INVALID:
+def _translated(code: ImageError | OsError) -> MgmtError:
+    if isinstance(code, OsError) or code in _INVALID:
         return MgmtError.INVALID
     return MgmtError.BAD_STATE if code in _BAD_STATE else MgmtError.UNKNOWN

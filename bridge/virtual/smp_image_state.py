@@ -16,7 +16,7 @@ from bridge.virtual.layout import Layout, Slot
 from bridge.virtual.slot_image import SlotImage
 from bridge.virtual.smp_errors import ImageError, SmpRefusal
 from bridge.virtual.swap_request import request_upgrade, swap_type, write_img_confirmed
-from bridge.virtual.trailer import SwapType, Trailer
+from bridge.virtual.trailer import SwapType
 from bridge.wire.smp_message import MgmtError
 
 _HASH_BYTES: Final = 32
@@ -59,9 +59,11 @@ class ImageStates:
     Args:
         flash: The flash.
         layout: Where the slots are.
+        frugal: Flags that are not set are left out of the list.
     """
 
-    def __init__(self, flash: Flash, layout: Layout) -> None:
+    def __init__(self, flash: Flash, layout: Layout, *, frugal: bool = False) -> None:
+        self._frugal = frugal
         self._flash = flash
         self._layout = layout
         self._slots = (layout.primary, layout.secondary)
@@ -73,20 +75,20 @@ class ImageStates:
 
     def read(self) -> dict[str, Any]:
         """Answer to a state read."""
-        images = []
+        images: list[dict[str, Any]] = []
         for number, slot in enumerate(self._slots):
             content = slot_content(self._flash, slot)
-            if content is not None:
-                images.append(
-                    {
-                        "slot": number,
-                        "version": content.version,
-                        "hash": content.digest,
-                        "bootable": content.bootable,
-                        **self._flags(number),
-                    }
-                )
-        return {"images": images, "splitStatus": 0}
+            if content is None:
+                continue
+            flags = {"bootable": content.bootable, **self._flags(number)}
+            if self._frugal:
+                flags = {name: True for name, is_set in flags.items() if is_set}
+            images.append({"slot": number, "version": content.version, "hash": content.digest, **flags})
+        return {"images": images} if self._frugal else {"images": images, "splitStatus": 0}
+
+    def holds_image(self, slot: int) -> bool:
+        """Whether header and digest of an image can be read from a slot."""
+        return slot_content(self._flash, self._slots[slot]) is not None
 
     def write(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Mark an image, and answer with the new list.
@@ -99,11 +101,7 @@ class ImageStates:
             raise SmpRefusal(MgmtError.INVALID)
         if not digest and not confirm:
             raise SmpRefusal(ImageError.INVALID_HASH)
-        slot = self._slot_of(digest) if digest else 0
-        if slot == 0:
-            self._mark_running(confirm=confirm)
-        else:
-            self._mark_secondary(permanent=confirm)
+        self._set_next(self._slot_of(digest) if digest else 0, confirm=confirm)
         return self.read()
 
     def _slot_of(self, digest: bytes) -> int:
@@ -115,20 +113,29 @@ class ImageStates:
                 return number
         raise SmpRefusal(ImageError.HASH_NOT_FOUND)
 
-    def _mark_running(self, *, confirm: bool) -> None:
-        if not confirm:
+    def _set_next(self, slot: int, *, confirm: bool) -> None:
+        """``img_mgmt_set_next_boot_slot``: what is pending cannot be changed, only asked for again."""
+        kind = swap_type(self._flash, self._layout)
+        if slot == 0 and not confirm:
             raise SmpRefusal(ImageError.IMAGE_SETTING_TEST_TO_ACTIVE_DENIED)
-        if not write_img_confirmed(self._flash, self._layout):
-            raise SmpRefusal(ImageError.UNKNOWN)
+        if kind is SwapType.NONE:
+            asked_again = slot == 0
+        elif kind is SwapType.REVERT and slot == 0:
+            asked_again = False
+        else:
+            # The secondary image is pending, or is the one to go back to, for which only a confirmation makes sense.
+            asked_again = slot == 1 and confirm == (kind is not SwapType.TEST)
+            if not asked_again:
+                raise SmpRefusal(ImageError.IMAGE_ALREADY_PENDING)
+        if not asked_again:
+            self._write(slot, permanent=confirm)
 
-    def _mark_secondary(self, *, permanent: bool) -> None:
-        pending = swap_type(self._flash, self._layout)
-        if pending is SwapType.REVERT:
-            raise SmpRefusal(ImageError.IMAGE_ALREADY_PENDING)
-        if pending is SwapType.TEST and permanent:
-            Trailer(self._flash, self._layout.secondary).write_image_ok()
-        elif pending is SwapType.NONE and not request_upgrade(self._flash, self._layout, permanent=permanent):
-            raise SmpRefusal(ImageError.UNKNOWN)
+    def _write(self, slot: int, *, permanent: bool) -> None:
+        """``boot_set_next``."""
+        if slot == 0 and not write_img_confirmed(self._flash, self._layout):
+            raise SmpRefusal(ImageError.INVALID_IMAGE_VECTOR_TABLE)
+        if slot == 1 and not request_upgrade(self._flash, self._layout, permanent=permanent):
+            raise SmpRefusal(ImageError.INVALID_IMAGE_HEADER_MAGIC)
 
     def _flags(self, slot: int) -> dict[str, bool]:
         kind = swap_type(self._flash, self._layout)

@@ -8,9 +8,11 @@ from typing import Any, Final
 
 from bridge.virtual.flash import Flash
 from bridge.virtual.layout import Layout
+from bridge.virtual.retention import RetainedState
 from bridge.virtual.smp_errors import ImageError, SmpRefusal
 from bridge.virtual.smp_image_state import ImageStates
 from bridge.virtual.smp_options import SmpOptions
+from bridge.virtual.smp_os_info import os_info
 from bridge.virtual.smp_upload import ImageUpload
 from bridge.wire.smp_message import (
     ImageCommand,
@@ -36,20 +38,30 @@ class ZephyrSmpServer:
         layout: Where the slots are.
         options: Kconfig of the build.
         reset: Called for a reset request, whose answer is still to be sent.
+        retained: Where a boot mode is left for MCUboot.
     """
 
-    def __init__(self, flash: Flash, layout: Layout, options: SmpOptions, reset: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        flash: Flash,
+        layout: Layout,
+        options: SmpOptions,
+        reset: Callable[[], None],
+        retained: RetainedState | None = None,
+    ) -> None:
         self._layout = layout
         self._options = options
         self._reset = reset
-        self._states = ImageStates(flash, layout)
-        self._upload = ImageUpload(flash, layout, self._states, progressive_erase=options.progressive_erase)
+        self._retained = retained or RetainedState()
+        self._states = ImageStates(flash, layout, frugal=options.frugal_list)
+        self._upload = ImageUpload(flash, layout, self._states, options)
         read, write = SmpOp.READ, SmpOp.WRITE
         self._handlers: dict[tuple[int, int, int], Callable[[_Body], dict[str, Any]]] = {
             (write, SmpGroup.OS, OsCommand.ECHO): self._echo,
             (read, SmpGroup.OS, OsCommand.ECHO): self._echo,
             (write, SmpGroup.OS, OsCommand.RESET): self._do_reset,
             (read, SmpGroup.OS, OsCommand.PARAMETERS): self._parameters,
+            (read, SmpGroup.OS, OsCommand.INFO): self._info,
             (read, SmpGroup.OS, OsCommand.BOOTLOADER_INFO): self._bootloader_info,
             (read, SmpGroup.IMAGE, ImageCommand.STATE): lambda _: self._states.read(),
             (write, SmpGroup.IMAGE, ImageCommand.STATE): self._states.write,
@@ -95,20 +107,37 @@ class ZephyrSmpServer:
         return {"r": text}
 
     def _do_reset(self, body: _Body) -> dict[str, Any]:
+        """What cannot be understood is as if it were not there; ``force`` is a boolean."""
+        if self._options.reset_busy and body.get("force") is not True:
+            raise SmpRefusal(MgmtError.BUSY)
+        mode = body.get("boot_mode")
+        if self._options.boot_mode and isinstance(mode, int):
+            if not 0 <= mode <= 0xFF:
+                raise SmpRefusal(MgmtError.INVALID)
+            self._retained.boot_mode = mode
         self._reset()
         return {}
+
+    def _info(self, body: _Body) -> dict[str, Any]:
+        if not self._options.os_info:
+            raise SmpRefusal(MgmtError.NOT_SUPPORTED)
+        wanted = body.get("format", "")
+        if not isinstance(wanted, str):
+            raise SmpRefusal(MgmtError.INVALID)
+        return {"output": os_info(self._layout.model, wanted)}
 
     def _parameters(self, body: _Body) -> dict[str, Any]:
         return {"buf_size": self._options.buffer_bytes, "buf_count": self._options.buffer_count}
 
-    @staticmethod
-    def _bootloader_info(body: _Body) -> dict[str, Any]:
+    def _bootloader_info(self, body: _Body) -> dict[str, Any]:
         query = body.get("query")
         if query is None:
             return {"bootloader": "MCUboot"}
         if query == "mode":
-            return {"mode": _SWAP_WITHOUT_SCRATCH}
-        raise SmpRefusal(MgmtError.NOT_SUPPORTED)
+            mode: dict[str, Any] = {"mode": _SWAP_WITHOUT_SCRATCH}
+            return {**mode, "no-downgrade": True} if self._options.no_downgrade else mode
+        # The group's own code ("query yields no answer"), which Zephyr lets out as if it were one of SMP.
+        raise SmpRefusal(MgmtError.INVALID)
 
     def _erase(self, body: _Body) -> dict[str, Any]:
         slot = body.get("slot", 1)

@@ -1,21 +1,25 @@
 """A directory that holds a board between processes: its flash and its modem's memory, one process at a time.
 
-Files: ``flash.bin`` (the whole internal flash), ``modem.json``, and ``lock`` that names the process which has
-it.
+Files: ``flash.bin`` (the whole internal flash), ``modem.json``, ``otp.json`` (what can be written once only), and ``lock``
+that names the process which has it.
 """
 
 import contextlib
 import fcntl
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from bridge.errors import BenchError
 from bridge.virtual.modem_nvm import ModemNvm
+from bridge.virtual.otp import Otp
 
+_Value = TypeVar("_Value")
 _FLASH: Final = "flash.bin"
 _MODEM: Final = "modem.json"
+_OTP: Final = "otp.json"
 _LOCK: Final = "lock"
 
 
@@ -60,22 +64,30 @@ class StateDir:
 
     def load_modem(self) -> ModemNvm | None:
         """The modem's memory as it was left, or None for a fresh board."""
+        return self._load(_MODEM, ModemNvm.from_dict)
+
+    def load_otp(self) -> Otp | None:
+        """The OTP as it was left, or None for a fresh board."""
+        return self._load(_OTP, Otp.from_dict)
+
+    def _load(self, name: str, decode: Callable[[dict[str, Any]], _Value]) -> _Value | None:
         try:
-            text = (self.path / _MODEM).read_text(encoding="utf-8")
+            text = (self.path / name).read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
         try:
-            return ModemNvm.from_dict(json.loads(text))
+            return decode(json.loads(text))
         except (KeyError, TypeError, ValueError) as error:
             raise BenchError(
-                f"{self.path / _MODEM} is damaged",
+                f"{self.path / name} is damaged",
                 reason="state-unusable",
                 hint=f"Remove {self.path} to begin with a fresh board",
             ) from error
 
-    def save(self, flash: bytes, modem: ModemNvm) -> None:
-        """Write both files, each all or nothing."""
+    def save(self, flash: bytes, modem: ModemNvm, otp: Otp) -> None:
+        """Write the files, each all or nothing."""
         self._replace(_FLASH, flash)
+        self._replace(_OTP, json.dumps(otp.to_dict()).encode())
         self._replace(_MODEM, json.dumps(modem.to_dict(), indent=1).encode())
 
     def _replace(self, name: str, data: bytes) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bridge.virtual.modem_nvm import ModemNvm
+from bridge.virtual.otp import Otp
 from bridge.virtual.state import StateDir
 
 _INTERVAL_S: Final = 1.0
@@ -15,9 +16,13 @@ class StateKeeper:
 
     Args:
         state: Where; None for a board that lives only in this process.
+
+    Attributes:
+        otp: Saved with the rest.
     """
 
     def __init__(self, state: StateDir | None) -> None:
+        self.otp = Otp()
         self._state = state
         self._changed = False
         self._last_save_s = 0.0
@@ -43,7 +48,7 @@ class StateKeeper:
     def save(self, flash: Callable[[], bytes], modem: ModemNvm) -> None:
         """Save if there is a directory."""
         if self._state is not None:
-            self._state.save(flash(), modem)
+            self._state.save(flash(), modem, self.otp)
             self._changed = False
             self._last_save_s = time.monotonic()
 

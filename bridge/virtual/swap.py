@@ -12,7 +12,7 @@ from typing import Final
 from bridge.virtual.flash import PAGE_BYTES, Flash
 from bridge.virtual.layout import Layout
 from bridge.virtual.slot_image import has_magic
-from bridge.virtual.trailer import MAX_IMAGE_PAGES, Flag, Magic, SwapType, Trailer
+from bridge.virtual.trailer import Flag, Magic, SwapType, Trailer
 
 _COPY_BUFFER_BYTES: Final = 1024
 _STATUS_VALUES: Final = (1, 2)
@@ -47,6 +47,7 @@ class Swap:
         self._flash = flash
         self._primary = layout.primary
         self._secondary = layout.secondary
+        self._max_pages = layout.primary.max_pages
         self.primary_trailer = Trailer(flash, layout.primary)
         self.secondary_trailer = Trailer(flash, layout.secondary)
 
@@ -54,7 +55,7 @@ class Swap:
     def is_possible(self) -> bool:
         """Whether the slots' sizes allow it: equal, or the primary one page larger."""
         primary, secondary = self._primary.size // PAGE_BYTES, self._secondary.size // PAGE_BYTES
-        return primary - secondary in (0, 1) and primary <= MAX_IMAGE_PAGES
+        return primary - secondary in (0, 1) and primary <= self._max_pages
 
     def unfinished(self) -> Unfinished | None:
         """The swap to go on with, if there is one."""
@@ -107,7 +108,7 @@ class Swap:
         """Whether both images' headers are found where they are after the steps that are done."""
         primary, secondary = self._primary.address, self._secondary.address
         pages = _pages(self.primary_trailer.swap_size_bytes())
-        moved, swapped = _split(unfinished.entries_done, pages)
+        moved, swapped = self._split(unfinished.entries_done, pages)
         moved_up = primary + PAGE_BYTES if moved >= pages else primary
         places = {
             0: (moved_up, secondary),  # the first page is the last one to move
@@ -125,14 +126,20 @@ class Swap:
 
     def _run(self, entries_done: int, size_bytes: int) -> None:
         pages = _pages(size_bytes)
-        moved, swapped = _split(entries_done, pages)
+        moved, swapped = self._split(entries_done, pages)
         for step in range(moved, pages):
             self._move_up(pages - step)
             self.primary_trailer.write_status(step, _STATUS_VALUES[0])
         for step in range(swapped, 2 * pages):
             page, half = divmod(step, 2)
             (self._bring_down, self._put_away)[half](page)
-            self.primary_trailer.write_status(MAX_IMAGE_PAGES + step, _STATUS_VALUES[half])
+            self.primary_trailer.write_status(self._max_pages + step, _STATUS_VALUES[half])
+
+    def _split(self, entries_done: int, pages: int) -> tuple[int, int]:
+        """Steps of the move and of the swap that are done."""
+        if entries_done >= self._max_pages:
+            return pages, entries_done - self._max_pages
+        return entries_done, 0
 
     def _move_up(self, page: int) -> None:
         start = self._primary.address + page * PAGE_BYTES
@@ -154,10 +161,3 @@ class Swap:
 
 def _pages(size_bytes: int) -> int:
     return max(1, -(-size_bytes // PAGE_BYTES))
-
-
-def _split(entries_done: int, pages: int) -> tuple[int, int]:
-    """Steps of the move and of the swap that are done."""
-    if entries_done >= MAX_IMAGE_PAGES:
-        return pages, entries_done - MAX_IMAGE_PAGES
-    return entries_done, 0

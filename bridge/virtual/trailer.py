@@ -10,21 +10,19 @@ from typing import Final
 
 from bridge.image.mcuboot import BOOT_MAGIC
 from bridge.virtual.flash import ERASED, PAGE_BYTES, WORD_BYTES, Flash
-from bridge.virtual.layout import Slot
+from bridge.virtual.layout import MAX_IMAGE_PAGES, Slot
 
-MAX_IMAGE_PAGES: Final = 128
-"""``BOOT_MAX_IMG_SECTORS``, the default of MCUboot's Kconfig and of imgtool."""
 STATUS_ENTRIES: Final = MAX_IMAGE_PAGES * 3
 """One entry a page for the move, two for the swap."""
 
-_STATUS_BYTES: Final = STATUS_ENTRIES * WORD_BYTES
 _CELL: Final = 8
 _MAGIC_BYTES: Final = len(BOOT_MAGIC)
 _IMAGE_OK: Final = _MAGIC_BYTES + _CELL
 _COPY_DONE: Final = _IMAGE_OK + _CELL
 _SWAP_INFO: Final = _COPY_DONE + _CELL
 _SWAP_SIZE: Final = _SWAP_INFO + _CELL
-TRAILER_BYTES: Final = _SWAP_SIZE + _STATUS_BYTES
+TRAILER_BYTES: Final = _SWAP_SIZE + STATUS_ENTRIES * WORD_BYTES
+"""Size where an image has up to :data:`~bridge.virtual.layout.MAX_IMAGE_PAGES`."""
 _FLAG_SET: Final = 0x01
 
 
@@ -89,11 +87,14 @@ class Trailer:
     def __init__(self, flash: Flash, slot: Slot) -> None:
         self._flash = flash
         self._slot = slot
+        self._status_bytes = slot.max_pages * 3 * WORD_BYTES
+        self.size_bytes = _SWAP_SIZE + self._status_bytes
+        """How much of the slot's end it takes."""
 
     @property
     def first_page(self) -> int:
         """Address of the first page that holds part of the trailer; an image must end before it."""
-        first = self._slot.end - TRAILER_BYTES
+        first = self._slot.end - self.size_bytes
         return first - first % PAGE_BYTES
 
     def state(self) -> SwapState:
@@ -113,12 +114,12 @@ class Trailer:
 
     def status_entries_done(self) -> int:
         """Number of the last swap status entry that is written, counted from 1; 0 if none is."""
-        status = self._at(TRAILER_BYTES, _STATUS_BYTES)[::WORD_BYTES]
+        status = self._at(self.size_bytes, self._status_bytes)[::WORD_BYTES]
         return len(status.rstrip(bytes([ERASED])))
 
     def write_status(self, entry: int, value: int) -> None:
         """Write swap status entry number ``entry``, counted from 0."""
-        self._write(TRAILER_BYTES - entry * WORD_BYTES, bytes([value]))
+        self._write(self.size_bytes - entry * WORD_BYTES, bytes([value]))
 
     def write_magic(self) -> None:
         """Make the trailer count."""

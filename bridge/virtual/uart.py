@@ -161,6 +161,11 @@ class Uart:
             return None
         return self._stalls[0][1]
 
+    @property
+    def holds_host(self) -> bool:
+        """Whether both ends use RTS/CTS, so that a board that does not read loses nothing."""
+        return self._options.flow_control and self._cable.host_end_now().flow_control
+
     def _receive_from(self, start_ns: int) -> None:
         pending = self._cable.pending()
         if not pending:

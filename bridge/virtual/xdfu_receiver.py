@@ -1,80 +1,23 @@
-"""The receiving end of ``#XDFU``: application images into the secondary slot, deltas into the modem.
+"""The receiving end of ``#XDFU``: its three commands, for the image types that the build and the mode allow.
 
-Sources: ncs-serial-modem ``app/src/sm_at_dfu.c``; NCS ``dfu_target_mcuboot.c``, ``dfu_target_stream.c`` and
-Zephyr
-``stream_flash.c``: bytes are appended in the order of arrival (the address is ignored) through a 1024-byte
-buffer, a page is erased when the first bytes for it are written, and nothing of the image is checked.
+Source: ncs-serial-modem ``app/src/sm_at_dfu.c``. Type 3 (MCUboot itself) is only in builds with a slot s1, type 2
+(full modem) only in builds that ask for it, and in bootloader mode there is nothing but type 2.
 """
 
 from collections.abc import Callable
 from typing import Final
 
-from bridge.virtual.at_host import ERROR, OK, AtHost, Reply
+from bridge.virtual.at_host import ERROR, OK, SILENT, AtHost, Reply
 from bridge.virtual.clock import NS_PER_MS
-from bridge.virtual.cpu import Cpu
-from bridge.virtual.faults import FaultPlan
-from bridge.virtual.flash import Flash
-from bridge.virtual.layout import Layout
-from bridge.virtual.mcuboot import request_upgrade
-from bridge.virtual.modem import Modem
-from bridge.virtual.modem_delta import AREA_BYTES, StepResult
+from bridge.virtual.hardware import Hardware
+from bridge.virtual.serial_modem_options import SerialModemOptions
+from bridge.virtual.settings import Settings
+from bridge.virtual.xdfu_targets import DeltaTarget, FullModemTarget, Segment, SlotTarget, XdfuTarget
 from bridge.wire.at_command import AtCommand, CommandKind
 from bridge.wire.xdfu import XdfuOperation, XdfuStatus, XdfuType
 
-STREAM_BUFFER_BYTES: Final = 1024
 _INIT_NS: Final = 2 * NS_PER_MS
 _NEEDED: Final = {"#XDFUINIT": ",<size>", "#XDFUWRITE": ",<addr>,<len>", "#XDFUAPPLY": ""}
-
-
-class SlotStream:
-    """A buffered writer over the secondary slot that erases as it goes.
-
-    Args:
-        flash: Where it writes.
-        start: First byte of the slot.
-        size_bytes: Size of the slot.
-    """
-
-    def __init__(self, flash: Flash, start: int, size_bytes: int) -> None:
-        self._flash = flash
-        self._start = start
-        self._size_bytes = size_bytes
-        self._buffer = bytearray()
-        self._written_bytes = 0
-        self._erased_page: int | None = None
-
-    def write(self, data: bytes) -> bool:
-        """Append; False when it does not fit."""
-        if self._written_bytes + len(self._buffer) + len(data) > self._size_bytes:
-            return False
-        for start in range(0, len(data), STREAM_BUFFER_BYTES):
-            self._buffer += data[start : start + STREAM_BUFFER_BYTES]
-            while len(self._buffer) >= STREAM_BUFFER_BYTES:
-                self._write_out(STREAM_BUFFER_BYTES)
-        return True
-
-    def flush(self) -> None:
-        """Write what is buffered, padded to a whole word."""
-        if self._buffer:
-            self._write_out(len(self._buffer))
-
-    def erase_last_page(self) -> None:
-        """Erase the page that holds the slot's trailer."""
-        self._erase_page_of(self._start + self._size_bytes - 1)
-
-    def _write_out(self, size: int) -> None:
-        data = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        address = self._start + self._written_bytes
-        self._erase_page_of(address + len(data) - 1)
-        self._flash.write(address, data + b"\xff" * (-len(data) % self._flash.write_size))
-        self._written_bytes += len(data)
-
-    def _erase_page_of(self, address: int) -> None:
-        page = address - address % self._flash.page_size
-        if page != self._erased_page:
-            self._flash.erase(page, self._flash.page_size)
-            self._erased_page = page
 
 
 class _Transfer:
@@ -97,59 +40,61 @@ class _Transfer:
 
 
 class XdfuReceiver:
-    """``#XDFUINIT``, ``#XDFUWRITE`` and ``#XDFUAPPLY`` of a build for application and modem-delta images.
+    """``#XDFUINIT``, ``#XDFUWRITE`` and ``#XDFUAPPLY``.
 
     Args:
-        cpu: Whose time they take.
-        flash: The internal flash.
-        layout: Where the slots are.
-        modem: Receiver of deltas.
+        hardware: What the application runs on.
+        settings: The application's settings.
         host: The AT host, for data mode and URCs.
-        faults: What goes wrong on purpose.
+        options: The build.
+
+    Attributes:
+        bootloader_mode: The application came up in bootloader mode.
     """
 
     def __init__(
         self,
-        *,
-        cpu: Cpu,
-        flash: Flash,
-        layout: Layout,
-        modem: Modem,
+        hardware: Hardware,
+        settings: Settings,
         host: Callable[[], AtHost],
-        faults: FaultPlan,
+        options: SerialModemOptions,
     ) -> None:
-        self._cpu = cpu
-        self._flash = flash
-        self._layout = layout
-        self._modem = modem
+        self.bootloader_mode = False
+        self._hardware = hardware
         self._host = host
-        self._faults = faults
-        self._stream: SlotStream | None = None
+        self._options = options
+        self._full = FullModemTarget(hardware.modem, settings)
+        slot = SlotTarget(hardware.flash, hardware.layout)
+        self._targets: dict[XdfuType, XdfuTarget] = {
+            XdfuType.APPLICATION: slot,
+            XdfuType.MODEM_DELTA: DeltaTarget(hardware.modem),
+        }
+        if options.modem_full:
+            self._targets[XdfuType.MODEM_FULL] = self._full
+        if hardware.layout.bootloader_slots is not None:
+            self._targets[XdfuType.MCUBOOT_BOOTLOADER] = slot
         self._transfers = 0
 
     def init(self, command: AtCommand) -> Reply:
         """Begin: a size that does not fit is refused; a dirty modem area is erased before the answer."""
         if command.kind is CommandKind.TEST:
             return self._usage(command)
+        kind = self._type(command)
         size = command.integer(1)
-        if size is None or size < 0:
+        if kind is None or (size is not None and size < 0):
             return ERROR
-        self._cpu.spend(_INIT_NS)
-        if command.integer(0) == XdfuType.APPLICATION:
-            slot = self._layout.secondary
-            if size > slot.size:
-                return ERROR
-            self._stream = SlotStream(self._flash, slot.address, slot.size)
-            return OK
-        if command.integer(0) == XdfuType.MODEM_DELTA and size <= AREA_BYTES:
-            return OK if self._modem_step(self._modem.delta.erase()) else ERROR
-        return ERROR
+        self._hardware.cpu.spend(_INIT_NS)
+        if not self._targets[kind].begin(size):
+            return ERROR
+        if kind is XdfuType.MODEM_FULL:
+            return self._reboot("")
+        return OK
 
     def write(self, command: AtCommand) -> Reply:
         """Switch to data mode for exactly the announced bytes."""
         if command.kind is CommandKind.TEST:
             return self._usage(command)
-        kind = self._supported_type(command)
+        kind = self._type(command)
         address, size = command.integer(1), command.integer(2)
         if (
             kind is None
@@ -159,55 +104,54 @@ class XdfuReceiver:
             or min(address, size - 1) < 0
         ):
             return ERROR
-        sink = _Transfer(size, self._writer(kind), lambda ok: self._written(kind, ok))
+        sink = _Transfer(size, self._writer(kind, address), lambda ok: self._written(kind, ok))
         return OK if self._host().enter_data_mode(sink, size) else ERROR
 
     def apply(self, command: AtCommand) -> Reply:
         """Schedule what was written; the result comes as a URC after ``OK``."""
         if command.kind is CommandKind.TEST:
             return self._usage(command)
-        kind = self._supported_type(command)
+        kind = self._type(command)
         if kind is None:
             return ERROR
-        ok = self._apply_application() if kind is XdfuType.APPLICATION else self._apply_delta()
+        last = kind is XdfuType.MODEM_FULL and self._full.segment is Segment.FIRMWARE
+        ok = self._targets[kind].apply()
+        if ok and last:
+            return self._reboot(f"{XdfuStatus(kind, XdfuOperation.APPLY, 0)}\r\n")
         self._report(kind, XdfuOperation.APPLY, ok)
         return OK
 
-    def _supported_type(self, command: AtCommand) -> XdfuType | None:
+    def _reboot(self, report: str) -> Reply:
+        """Reset the board at once; what was to be said is not, unless the version is one that says it."""
+        hardware = self._hardware
+        at_ns = hardware.cpu.now_ns
+        if self._options.answers_before_reboot:
+            self._host().respond(OK.text + report)
+            hardware.cpu.wait_until(hardware.uart.tx_free_ns)
+            at_ns = hardware.cpu.now_ns
+        hardware.timeline.at(at_ns, lambda: hardware.reset("full modem update"))
+        return SILENT
+
+    def _type(self, command: AtCommand) -> XdfuType | None:
         number = command.integer(0)
-        if command.kind is not CommandKind.SET or number not in (XdfuType.APPLICATION, XdfuType.MODEM_DELTA):
+        if command.kind is not CommandKind.SET or number not in self._targets:
+            return None
+        if self.bootloader_mode and number != XdfuType.MODEM_FULL:
             return None
         return XdfuType(number)
 
-    @staticmethod
-    def _usage(command: AtCommand) -> Reply:
-        types = f"({XdfuType.APPLICATION:d},{XdfuType.MODEM_DELTA:d})"
-        return Reply("OK", (f"{command.name}: {types}{_NEEDED[command.name]}",))
+    def _usage(self, command: AtCommand) -> Reply:
+        types = ",".join(f"{kind:d}" for kind in sorted(self._targets))
+        return Reply("OK", (f"{command.name}: ({types}){_NEEDED[command.name]}",))
 
-    def _writer(self, kind: XdfuType) -> Callable[[bytes], bool]:
+    def _writer(self, kind: XdfuType, address: int) -> Callable[[bytes], bool]:
         number, self._transfers = self._transfers, self._transfers + 1
-        if number in self._faults.failing_writes:
+        if number in self._hardware.faults.failing_writes:
             return lambda _: False
-        if kind is XdfuType.MODEM_DELTA:
-            return lambda data: self._modem_step(self._modem.delta.write(data))
-        return lambda data: self._stream is not None and self._stream.write(data)
+        return self._targets[kind].writer(address)
 
     def _written(self, kind: XdfuType, ok: bool) -> None:
         self._report(kind, XdfuOperation.WRITE, ok)
 
     def _report(self, kind: XdfuType, operation: XdfuOperation, ok: bool) -> None:
         self._host().urc(f"{XdfuStatus(kind, operation, 0 if ok else -1)}\r\n")
-
-    def _apply_application(self) -> bool:
-        if self._stream is None:
-            return False
-        self._stream.flush()
-        self._stream.erase_last_page()
-        return request_upgrade(self._flash, self._layout, permanent=False)
-
-    def _apply_delta(self) -> bool:
-        return self._modem_step(self._modem.delta.schedule())
-
-    def _modem_step(self, result: StepResult) -> bool:
-        self._cpu.spend(int(result.duration_ns * self._modem.options.time_scale))
-        return result.ok

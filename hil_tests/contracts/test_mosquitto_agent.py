@@ -6,7 +6,7 @@ import pytest
 
 from bridge.board import Board
 from bridge.cloud import Endpoint
-from bridge.fota import Outcome, UpdateOptions
+from bridge.fota import Outcome, UpdateOptions, over_at
 from bridge.fota.service import DownloadSettings, running_agent
 from bridge.lab.local_cloud import LocalCloud
 from bridge.lab.sample_images import SampleImages
@@ -31,7 +31,7 @@ def test_a_job_goes_from_the_broker_to_the_board_and_back(tmp_path: Path, client
         )
         downloads = DownloadSettings(tmp_path / "cache", ca_file=cloud.ca_file)
         with running_agent(
-            endpoint, "thing-m", lambda: Board.open(pty.path), downloads, options=UpdateOptions()
+            endpoint, "thing-m", over_at(lambda: Board.open(pty.path)), downloads, options=UpdateOptions()
         ) as agent:
             result = agent.run(once=True)
         assert result is not None

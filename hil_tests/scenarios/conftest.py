@@ -59,8 +59,12 @@ class Bench:
 
     def work_next_job(self, *options: str, port: str | None = None) -> int:
         """``nrf91-bridge run --once``; returns its exit code."""
+        return self.command(*self.run_arguments(*options, port=port))
+
+    def run_arguments(self, *options: str, port: str | None = None) -> tuple[str, ...]:
+        """Arguments of ``nrf91-bridge`` for working one job, also in a process of its own."""
         host, broker_port = self.cloud.mqtt_endpoint
-        return self.command(
+        return (
             *(
                 "run",
                 "--once",

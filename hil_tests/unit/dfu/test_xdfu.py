@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from bridge.board import Board
-from bridge.dfu import DfuTarget, TransferRestartError, XdfuTarget, XdfuTiming
+from bridge.dfu import DfuTarget, TransferImage, TransferRestartError, XdfuTarget, XdfuTiming
 from bridge.dfu.transfer import TransferStep, transfer
 from bridge.dfu.xdfu_tuning import CHUNK_WITH_FLOW_CONTROL_BYTES
 from bridge.errors import BoardRefusedError, LinkError, UsageError
@@ -36,7 +36,7 @@ def bench(*, flow_control: bool = True) -> Iterator[tuple[FakeSerialModem, Board
 def run_all(
     target: DfuTarget, image: bytes = IMAGE, kind: ImageKind = ImageKind.APPLICATION
 ) -> list[TransferStep]:
-    return list(transfer(target, BytesSource(image, "image.bin"), kind, len(image)))
+    return list(transfer(target, BytesSource(image, "image.bin"), TransferImage(kind, len(image))))
 
 
 class LoseBytes:
@@ -101,7 +101,7 @@ def test_urcs_in_between_change_nothing() -> None:
 
 def test_a_stale_status_is_not_taken_for_the_new_one() -> None:
     with bench() as (modem, board, target):
-        target.begin(ImageKind.APPLICATION, 10)
+        target.begin(TransferImage(ImageKind.APPLICATION, 10))
         modem.send("#XDFU: 0,1,-1\r\n#XDATAMODE: 0\r\n")
         board.at.flush_urcs()
         target.write(b"0123456789")
@@ -174,7 +174,7 @@ def test_when_the_write_command_itself_is_lost_everything_starts_again() -> None
 def test_when_the_status_is_lost_everything_starts_again() -> None:
     with bench() as (modem, _, target):
         modem.lose_status = True
-        target.begin(ImageKind.APPLICATION, 10)
+        target.begin(TransferImage(ImageKind.APPLICATION, 10))
         with pytest.raises(TransferRestartError) as caught:
             target.write(b"0123456789")
         assert (caught.value.reason, caught.value.offset, caught.value.exit_code) == ("bytes-lost", 0, 4)
@@ -192,7 +192,7 @@ def test_when_bytes_are_lost_every_time_the_transfer_gives_up_and_the_board_is_u
 
 def test_when_the_board_never_comes_out_of_data_mode_it_is_told() -> None:
     with bench() as (modem, board, target):
-        target.begin(ImageKind.APPLICATION, 1000)
+        target.begin(TransferImage(ImageKind.APPLICATION, 1000))
         board.link.outgoing_hook = lambda data: b"" if b"XDFU" not in data else data
         with pytest.raises(LinkError) as caught:
             target.write(b"x" * 1000)
@@ -202,7 +202,9 @@ def test_when_the_board_never_comes_out_of_data_mode_it_is_told() -> None:
 
 def test_when_the_port_is_lost_the_transfer_ends_at_once() -> None:
     with bench() as (modem, _, target):
-        steps = transfer(target, BytesSource(IMAGE, "image.bin"), ImageKind.APPLICATION, len(IMAGE))
+        steps = transfer(
+            target, BytesSource(IMAGE, "image.bin"), TransferImage(ImageKind.APPLICATION, len(IMAGE))
+        )
         next(steps)
         next(steps)
         modem.stop()
@@ -213,7 +215,7 @@ def test_when_the_port_is_lost_the_transfer_ends_at_once() -> None:
 
 def test_when_the_board_takes_nothing_for_long_the_write_ends_and_everything_starts_again() -> None:
     with bench() as (modem, board, target):
-        target.begin(ImageKind.APPLICATION, len(IMAGE))
+        target.begin(TransferImage(ImageKind.APPLICATION, len(IMAGE)))
 
         def stall(data: bytes) -> bytes:
             if len(data) > 300:
@@ -265,12 +267,12 @@ def test_firmware_without_xdfu_is_not_supported() -> None:
 
 def test_other_kinds_are_a_usage_error() -> None:
     with bench() as (_, _, target), pytest.raises(UsageError):
-        target.begin(ImageKind.MODEM_FULL, 10)
+        target.begin(TransferImage(ImageKind.MODEM_FULL, 10))
 
 
 def test_an_incomplete_image_is_not_scheduled() -> None:
     with bench() as (modem, _, target):
-        target.begin(ImageKind.APPLICATION, 20)
+        target.begin(TransferImage(ImageKind.APPLICATION, 20))
         target.write(b"0123456789")
         for step in (target.finish, target.schedule):
             with pytest.raises(LinkError) as caught:
@@ -316,7 +318,7 @@ def test_a_session_whose_ok_is_lost_is_opened_once_more(monkeypatch: pytest.Monk
 
 def test_a_source_that_ends_early_is_told() -> None:
     with bench() as (_, _, target), pytest.raises(LinkError) as caught:
-        list(transfer(target, BytesSource(b"short", "image.bin"), ImageKind.APPLICATION, 10))
+        list(transfer(target, BytesSource(b"short", "image.bin"), TransferImage(ImageKind.APPLICATION, 10)))
     assert (caught.value.reason, caught.value.offset) == ("source-too-short", 5)
 
 
@@ -344,14 +346,14 @@ def test_an_aborted_application_loses_its_first_page(progress: Callable[[XdfuTar
 
 def test_aborting_before_the_first_byte_writes_nothing() -> None:
     with bench() as (modem, _, target):
-        target.begin(ImageKind.APPLICATION, 10)
+        target.begin(TransferImage(ImageKind.APPLICATION, 10))
         target.abort()
         assert modem.writes == 0
 
 
 def test_an_abort_in_the_middle_of_a_chunk_leads_out_of_data_mode_first() -> None:
     with bench() as (modem, board, target):
-        target.begin(ImageKind.APPLICATION, len(IMAGE))
+        target.begin(TransferImage(ImageKind.APPLICATION, len(IMAGE)))
 
         def interrupt(data: bytes) -> bytes:
             if len(data) > 300:
@@ -425,9 +427,9 @@ def test_a_dirty_area_is_erased_first_and_that_is_told_when_it_takes_long(
 
 def test_after_a_reported_failure_a_delta_goes_on_where_the_area_is_known_to_be_right() -> None:
     with bench() as (_, _, target):
-        target.begin(ImageKind.MODEM_DELTA, len(IMAGE))
+        target.begin(TransferImage(ImageKind.MODEM_DELTA, len(IMAGE)))
         target.write(IMAGE[:1000])
-        assert target.begin(ImageKind.MODEM_DELTA, len(IMAGE)) == 1000
+        assert target.begin(TransferImage(ImageKind.MODEM_DELTA, len(IMAGE))) == 1000
 
 
 def test_after_lost_bytes_the_modem_is_made_to_drop_what_it_got() -> None:
@@ -460,7 +462,7 @@ def test_an_area_that_does_not_get_empty_is_told() -> None:
 def test_a_delta_that_does_not_fit_is_refused_before_anything_is_changed() -> None:
     with bench() as (modem, _, target):
         with pytest.raises(BoardRefusedError) as caught:
-            target.begin(ImageKind.MODEM_DELTA, AREA_BYTES + 1)
+            target.begin(TransferImage(ImageKind.MODEM_DELTA, AREA_BYTES + 1))
         assert caught.value.reason == "too-large"
         assert modem.sessions == []
 

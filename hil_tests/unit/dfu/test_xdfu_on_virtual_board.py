@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.board import Board, Link
-from bridge.dfu import XdfuTarget, XdfuTiming
+from bridge.dfu import TransferImage, XdfuTarget, XdfuTiming
 from bridge.dfu.transfer import transfer
 from bridge.image import FileSource, ImageKind
 from bridge.lab.sample_images import SampleImages
@@ -48,7 +48,7 @@ def virtual_board(
 def write(board: Board, image: Path, kind: ImageKind, *, schedule: bool = True) -> XdfuTarget:
     target = XdfuTarget(board, timing=TIMING)
     source = FileSource(image)
-    for _ in transfer(target, source, kind, image.stat().st_size):
+    for _ in transfer(target, source, TransferImage(kind, image.stat().st_size)):
         pass
     source.close()
     if schedule:
@@ -107,7 +107,10 @@ def test_given_no_flow_control_nothing_is_lost_while_flash_is_erased(images: Sam
         target = XdfuTarget(board, timing=TIMING)
         image = images.application("1.1.0")
         source = FileSource(image)
-        assert {step.attempt for step in transfer(target, source, APPLICATION, image.stat().st_size)} == {1}
+        assert {
+            step.attempt
+            for step in transfer(target, source, TransferImage(APPLICATION, image.stat().st_size))
+        } == {1}
         source.close()
 
 
@@ -197,7 +200,7 @@ def test_given_a_host_that_died_in_the_middle_of_a_delta_the_next_one_works(imag
     with virtual_board(images) as url:
         with Board.open(url, baud=BAUD) as board:
             target = XdfuTarget(board, timing=TIMING)
-            target.begin(DELTA, 100_000)
+            target.begin(TransferImage(DELTA, 100_000))
             target.write(delta(images).read_bytes()[:32_768])
         with Board.open(url, baud=BAUD) as board:
             write(board, delta(images), DELTA)

@@ -10,7 +10,7 @@ import pytest
 from bridge.board import Board
 from bridge.cloud import JobDocument, JobStatus
 from bridge.errors import CloudError
-from bridge.fota import Outcome, Progress, Stage, StageStarted, UpdateEvent, UpdateOptions
+from bridge.fota import Outcome, Progress, Stage, StageStarted, UpdateEvent, UpdateOptions, over_at
 from bridge.fota.agent import Agent
 from bridge.image import FileSource, ImageSource
 from bridge.lab.sample_images import SampleImages
@@ -38,7 +38,7 @@ class Rig:
 
         return Agent(
             jobs,
-            lambda: Board.open(self.port),
+            over_at(lambda: Board.open(self.port)),
             source,
             options=UpdateOptions(confirm_timeout_s=0.1),
             on_event=lambda _, event: on_event(event),

@@ -20,6 +20,7 @@ from bridge.fota import (
     UpdateCanceledError,
     UpdateEvent,
     UpdateOptions,
+    over_at,
 )
 from bridge.image import BytesSource, FileSource
 from bridge.lab.sample_images import SampleImages
@@ -70,7 +71,7 @@ class Rig:
         return Board.open(self.pty.path)
 
     def update(self, image: Path, options: UpdateOptions | None = None) -> Update:
-        return Update(FileSource(image), self.open_board, options=options)
+        return Update(FileSource(image), over_at(self.open_board), options=options)
 
     @property
     def version(self) -> str:
@@ -149,7 +150,7 @@ def test_a_job_that_is_gone_at_the_gate_is_never_installed(rig: Rig, stage: Stag
             raise UpdateCanceledError("cancelled meanwhile")
 
     image = rig.samples.application("2.0.0")
-    events = list(Update(FileSource(image), rig.open_board, commit_gate=gate))
+    events = list(Update(FileSource(image), over_at(rig.open_board), commit_gate=gate))
     assert end(events).outcome is Outcome.CANCELED
     rig.board.reset()
     with rig.open_board() as board:
@@ -223,7 +224,7 @@ def test_a_source_that_fails_in_the_middle_fails_the_update(rig: Rig) -> None:
             return super().read(offset, size)
 
     source = Failing(rig.samples.application("2.0.0").read_bytes(), "app.bin")
-    update = Update(source, rig.open_board)
+    update = Update(source, over_at(rig.open_board))
     events = list(update)
     assert (end(events).outcome, end(events).reason) == (Outcome.FAILED, "stalled")
     assert update.error is not None
@@ -236,7 +237,7 @@ def test_what_is_no_image_is_rejected_before_the_board_is_opened(data: bytes) ->
     def never() -> Board:
         raise AssertionError("the board must not be opened")
 
-    assert end(list(Update(BytesSource(data, "x.bin"), never))).outcome is Outcome.REJECTED
+    assert end(list(Update(BytesSource(data, "x.bin"), over_at(never)))).outcome is Outcome.REJECTED
 
 
 def test_a_modem_delta_that_the_modem_refuses_leaves_the_old_modem_firmware(rig: Rig, tmp_path: Path) -> None:
@@ -260,3 +261,10 @@ def test_a_delta_that_low_voltage_postponed_is_not_applied_after_its_job_failed(
             board.reset()
             assert board.identify().modem_version == "mfw_nrf91x1_2.0.2"
         assert end(list(rig.update(samples.modem_delta("2.0.2", "2.0.3")))).outcome is Outcome.SUCCEEDED
+
+
+def test_an_image_for_another_image_index_is_rejected_where_only_image_0_is_reached(rig: Rig) -> None:
+    update = rig.update(rig.samples.application("2.0.0"), UpdateOptions(image_index=1))
+    last = end(list(update))
+    assert (last.outcome, last.reason) == (Outcome.REJECTED, "wrong-image-index")
+    assert rig.version == "1.0.0"

@@ -115,7 +115,6 @@ def test_given_a_name_that_lies_then_the_content_decides() -> None:
     [
         ("application", ImageKind.APPLICATION),
         ("delta", ImageKind.MODEM_DELTA),
-        ("full", ImageKind.MODEM_FULL),
         ("hex", ImageKind.INTEL_HEX),
         ("package", ImageKind.DFU_PACKAGE),
     ],
@@ -129,6 +128,19 @@ def test_given_the_first_bytes_then_the_head_is_known_before_the_rest(name: str,
     assert too_early is None
     assert head is not None
     assert head.kind is kind
+
+
+def test_given_a_full_modem_image_then_its_head_is_known_with_its_whole_manifest() -> None:
+    wrapper_bytes = inspect_bytes(FILES["full"], "x").modem_full.wrapper_size_bytes  # type: ignore[union-attr]
+    inspector = ImageInspector("x")
+    inspector.feed(FILES["full"][: wrapper_bytes - 1])
+    too_early = inspector.head
+    inspector.feed(FILES["full"][wrapper_bytes - 1 : wrapper_bytes])
+    head = inspector.head
+    assert too_early is None
+    assert head is not None
+    assert head.kind is ImageKind.MODEM_FULL
+    assert head.modem_full is not None
 
 
 def test_given_an_application_then_its_head_has_version_and_header() -> None:

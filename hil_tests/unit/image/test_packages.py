@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from bridge.errors import ImageRefusedError
 from bridge.image import ImageKind, inspect_bytes
 from bridge.image.archive import MAX_MEMBERS, MAX_TOTAL_BYTES, read_archive
-from bridge.image.package import application_image, member_image
+from bridge.image.package import member_image
 from bridge.image.package_info import DigestRange, ModemRole
+from bridge.image.package_source import PackedImage, choose, unpack
 from hil_tests.unit.image.build import DELTA, dfu_package, intel_hex, manifest, mcuboot, modem_full, zipped
 
 LOADER, FULL = intel_hex((0x2000, b"loader")), modem_full(100, 200)
@@ -21,6 +22,11 @@ DIGESTS = b"""SHA256 of all ranges in ascending address order: AA
 Range: 0x00006000--0x0000FFFF SHA256: %s
 Range: 0x00050000--0x00237FFF SHA256: %s
 """ % (b"AB" * 32, b"cd" * 32)
+
+
+def application(package: bytes) -> PackedImage:
+    (found,) = choose(unpack(package, "package.zip"))
+    return found
 
 
 def reason_of(data: bytes) -> str:
@@ -43,8 +49,9 @@ def test_given_a_sysbuild_package_then_its_member_is_listed_with_numbers_from_te
 
 def test_given_a_package_when_the_application_is_taken_then_it_is_the_member_byte_for_byte() -> None:
     content = mcuboot(b"my application", version=(7, 0, 0, 0))
-    image, data = application_image(dfu_package(content))
-    assert data == content
+    packed = application(dfu_package(content))
+    image = packed.image
+    assert packed.data == content
     assert (image.kind, image.name, image.version) == (ImageKind.APPLICATION, "app.signed.bin", "7.0.0")
     assert image == inspect_bytes(content, "app.signed.bin")
 
@@ -58,7 +65,7 @@ def test_given_the_older_manifest_format_then_it_is_read() -> None:
     info = inspect_bytes(zipped(files)).dfu_package
     assert info is not None
     assert (info.format_version, info.unlisted, info.members[0].type) == (0, ("notes.txt",), None)
-    assert application_image(zipped(files))[1] == mcuboot()
+    assert application(zipped(files)).data == mcuboot()
 
 
 def _two(first: dict[str, Any], second: dict[str, Any], data: bytes | None = None) -> bytes:
@@ -74,20 +81,19 @@ def _two(first: dict[str, Any], second: dict[str, Any], data: bytes | None = Non
     ("package", "reason"),
     [
         (_two({"slot": "0"}, {"slot": "1"}), "ambiguous-package"),
-        (_two({"type": "mcuboot"}, {"image_index": "1"}), "no-application"),
-        (_two({"image_index": 2}, {}, b"radio firmware"), "no-application"),
-        (zipped({"a.bin": mcuboot()}), "wrong-kind"),
+        (_two({"type": "mcuboot"}, {"type": "mcuboot"}), "ambiguous-package"),
+        (_two({"image_index": 2}, {}, b"radio firmware"), "no-image"),
+        (zipped({"a.bin": mcuboot()}), "not-an-image"),
     ],
 )
 def test_given_none_or_several_applications_then_none_is_taken(package: bytes, reason: str) -> None:
     with pytest.raises(ImageRefusedError) as refused:
-        application_image(package)
+        application(package)
     assert refused.value.reason == reason
 
 
 def test_given_another_image_beside_the_application_then_the_application_is_taken() -> None:
-    image, _ = application_image(_two({}, {"image_index": "1"}, b"radio firmware"))
-    assert image.name == "a.bin"
+    assert application(_two({}, {"image_index": "1"}, b"radio firmware")).file == "a.bin"
 
 
 @pytest.mark.parametrize(

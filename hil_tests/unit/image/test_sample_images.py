@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 import bridge.lab.sample_key
 from bridge.errors import BridgeError, ImageRefusedError, UsageError
 from bridge.image import inspect_file, verify_signature
-from bridge.image.package import application_image
+from bridge.image.package_source import choose, unpack
 from bridge.image.sample import decode_modem_delta, find_behaviour
 from bridge.lab.sample_images import SampleImages
 from bridge.lab.sample_key import (
@@ -51,7 +51,7 @@ def test_given_a_recipe_then_two_builds_are_equal_byte_for_byte(tmp_path: Path) 
     manifest = FIRMWARE_IMAGES / "manifest.toml"
     first = SampleImages(tmp_path / "first").build_manifest(manifest)
     second = SampleImages(tmp_path / "second").build_manifest(manifest)
-    assert len(first) == 12
+    assert len(first) == 17
     assert len(set(first)) == len(first)
     assert [path.name for path in first] == [path.name for path in second]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
@@ -99,7 +99,8 @@ def test_given_an_oversize_image_then_it_is_sound_but_larger_than_a_slot(samples
 
 
 def test_given_a_package_then_its_application_is_the_sample(samples: SampleImages) -> None:
-    _, content = application_image(samples.dfu_package("2.0.0").read_bytes())
+    (packed,) = choose(unpack(samples.dfu_package("2.0.0").read_bytes(), "package.zip"))
+    content = packed.data
     assert content == samples.application("2.0.0").read_bytes()
 
 

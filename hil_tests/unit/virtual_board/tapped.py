@@ -2,7 +2,7 @@
 
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual.board import VirtualBoard
@@ -28,7 +28,7 @@ class TappedBoard:
         self.cable.plug()
         self.host(baud=115_200, flow_control=True, dtr=True)
 
-    def __enter__(self) -> "TappedBoard":
+    def __enter__(self) -> Self:
         self.board.start()
         return self
 

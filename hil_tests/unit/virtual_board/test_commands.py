@@ -10,6 +10,7 @@ from hil_tests.unit.virtual_board.tapped import TappedBoard
     ("command", "line"),
     [
         ("AT#XBOOTINFO=?", "#XBOOTINFO: (0,1)"),
+        ("AT#XBOOTINFO=0", "#XBOOTINFO: 1"),
         ("AT#XBOOTINFO=1", "#XBOOTINFO: 0"),
         ("AT#XDATACTRL?", "#XDATACTRL: 0,32"),
         ("AT#XDATACTRL=?", "#XDATACTRL=<time_limit>"),
@@ -21,7 +22,7 @@ from hil_tests.unit.virtual_board.tapped import TappedBoard
         ("AT+COPS?", "+COPS: 0"),
         ("AT+CESQ", "+CESQ: 99,99,255,255,255,255"),
         ("AT%XSIM?", "%XSIM: 0"),
-        ("AT#XDFUAPPLY=?", "#XDFUAPPLY: (0,1)"),
+        ("AT#XDFUAPPLY=?", "#XDFUAPPLY: (0,1,3)"),
     ],
 )
 def test_what_it_tells(samples: SampleImages, command: str, line: str) -> None:

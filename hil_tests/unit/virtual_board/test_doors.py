@@ -10,6 +10,8 @@ from bridge.errors import BenchError, BoardNotFoundError, UsageError
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual import registry
 from bridge.virtual.board import VirtualBoard
+from bridge.virtual.board_url import open_board
+from bridge.virtual.bootloader_options import RecoveryEntry
 from hil_tests.unit.virtual_board.conftest import Hand
 
 
@@ -44,11 +46,34 @@ def test_the_same_url_finds_the_same_running_board(url: str) -> None:
         ("virtual://nrf9151dk?baud=fast", "bad value"),
         ("virtual://nrf9151dk?image=missing.bin", "missing.bin"),
         ("virtual://nrf9151dk?firmware=blinky", "blinky"),
+        ("virtual://nrf9151dk?recovery=door", "door"),
+        ("virtual://nrf9151dk?bootloader=encryption", "encryption"),
+        ("virtual://nrf9151dk?bootloader=line-bytes", "line-bytes"),
+        ("virtual://nrf9151dk?smp=boot-mode=maybe", "boot-mode"),
     ],
 )
 def test_a_url_that_makes_no_sense_is_refused(bad: str, complaint: str) -> None:
     with pytest.raises((UsageError, serial.SerialException), match=complaint):
         serial.serial_for_url(bad)
+
+
+def test_a_url_names_the_builds_of_bootloader_and_application(tmp_path: Path) -> None:
+    name = tmp_path.name
+    board = open_board(
+        f"virtual://thingy91x?name={name}&firmware=smp&recovery=window,boot-mode&button=1"
+        "&bootloader=line-buffers=4,image-state=0&bootloader=echo&smp=boot-mode,buffer-bytes=1024"
+    )
+    try:
+        options = board._bootloader_options
+        assert options.entries == {RecoveryEntry.WINDOW, RecoveryEntry.BOOT_MODE}
+        assert (options.line_buffers, options.image_state, options.echo) == (4, False, True)
+        assert options.direct_upload, "as the model ships it"
+        assert board._button_held
+        smp = board._application_options.smp
+        assert (smp.boot_mode, smp.buffer_bytes, smp.line_bytes) == (True, 1024, 128)
+    finally:
+        board.stop()
+        registry.unregister(name)
 
 
 def test_reading_ends_with_its_timeout(hand: Hand) -> None:

@@ -65,3 +65,16 @@ def test_a_stopped_server_gives_the_board_back(server: PtyServer) -> None:
     assert not os.path.exists(path)  # noqa: PTH110 - a device
     with PtyServer(server._board) as again, serial.Serial(again.path, 115_200, timeout=5) as port:
         assert ask(port, "AT") == b"\r\nOK\r\n"
+
+
+def test_a_call_of_the_board_that_comes_after_the_end_touches_no_closed_descriptor(
+    samples: SampleImages,
+) -> None:
+    with VirtualBoard(factory_image=samples.application("1.0.0").read_bytes()) as board:
+        server = PtyServer(board).start()
+        tell, probe = board.cable.on_host_event, board.cable.probe_host
+        assert tell is not None
+        assert probe is not None
+        server.stop()
+        tell()
+        probe()

@@ -11,6 +11,7 @@ from bridge.lab.sample_images import SampleImages
 from bridge.virtual.flash import Flash
 from bridge.virtual.layout import layout_of
 from bridge.virtual.mcuboot import boot
+from bridge.virtual.retention import RetainedState
 from bridge.virtual.smp_options import SmpOptions
 from bridge.virtual.smp_zephyr import ZephyrSmpServer
 from bridge.virtual.trailer import SwapType
@@ -35,7 +36,9 @@ class Client:
         self.start(**options)
 
     def start(self, **options: Any) -> None:
-        self.server = ZephyrSmpServer(self.flash, self.layout, SmpOptions(**options), self._reset)
+        self.retained = RetainedState()
+        smp = SmpOptions(**options)
+        self.server = ZephyrSmpServer(self.flash, self.layout, smp, self._reset, self.retained)
 
     def _reset(self) -> None:
         self.resets += 1
@@ -155,7 +158,7 @@ def test_given_an_upgrade_only_upload_of_the_running_version_then_it_is_refused(
 def test_given_the_first_version_of_smp_then_errors_are_translated_and_explained(client: Client) -> None:
     answer = client.upload(version=0, off=0, len=1000, data=bytes(64))
     assert answer == {"rc": 1, "rsn": "magic mismatch"}
-    assert client.upload(version=0, len=1000) == {"rc": 3}
+    assert client.upload(version=0, len=1000) == {"rc": 3, "rsn": "header malformed"}
 
 
 def test_given_used_flash_when_uploading_then_it_is_erased_before_the_first_answer(client: Client) -> None:
@@ -235,6 +238,142 @@ def test_given_os_commands_then_they_answer(client: Client) -> None:
     assert client.ask(SmpOp.WRITE, 0, OsCommand.RESET) == {}
     assert client.resets == 1
     assert client.ask(SmpOp.READ, 1, ImageCommand.SLOT_INFO)["images"][0]["slots"][1]["size"] == 0x6E000
+
+
+@pytest.mark.parametrize(
+    ("wanted", "output"),
+    [
+        ("", "Zephyr"),
+        ("s", "Zephyr"),
+        ("pm", "arm cortex-m33"),
+        ("i", "nrf9151dk/nrf9151/ns"),
+        ("a", "Zephyr unknown v4.1.99 4.1.99 arm cortex-m33 nrf9151dk/nrf9151/ns Zephyr"),
+    ],
+)
+def test_given_the_letters_of_uname_then_the_system_tells_in_its_own_order(
+    client: Client, wanted: str, output: str
+) -> None:
+    assert client.ask(SmpOp.READ, 0, OsCommand.INFO, {"format": wanted}) == {"output": output}
+
+
+def test_given_a_letter_that_uname_does_not_know_then_it_is_an_error_of_the_os_group(client: Client) -> None:
+    assert client.ask(SmpOp.READ, 0, OsCommand.INFO, {"format": "sx"}) == {"err": {"group": 0, "rc": 2}}
+    assert client.ask(SmpOp.READ, 0, OsCommand.INFO, {"format": "sx"}, version=0) == {"rc": 3}
+    client.start(os_info=False)
+    assert client.ask(SmpOp.READ, 0, OsCommand.INFO) == {"rc": 8}
+
+
+def test_given_echo_control_or_an_unknown_question_to_the_bootloader_then_they_are_refused(
+    client: Client,
+) -> None:
+    assert client.ask(SmpOp.WRITE, 0, OsCommand.ECHO_CONTROL, {"echo": 0}) == {"rc": 8}
+    assert client.ask(SmpOp.READ, 0, OsCommand.BOOTLOADER_INFO, {"query": "colour"}) == {"rc": 3}
+    client.start(no_downgrade=True)
+    answer = client.ask(SmpOp.READ, 0, OsCommand.BOOTLOADER_INFO, {"query": "mode"})
+    assert answer == {"mode": 3, "no-downgrade": True}
+
+
+@pytest.mark.parametrize(
+    ("body", "resets"), [({}, 0), ({"force": 1}, 0), ({"force": False}, 0), ({"force": True}, 1)]
+)
+def test_given_an_application_that_is_busy_then_only_force_resets_it(
+    samples: SampleImages, body: dict[str, Any], resets: int
+) -> None:
+    client = Client(samples, reset_busy=True)
+    assert client.ask(SmpOp.WRITE, 0, OsCommand.RESET, body) == ({} if resets else {"rc": 10})
+    assert client.resets == resets
+
+
+@pytest.mark.parametrize(
+    ("built", "mode", "left", "answer"),
+    [(True, 1, 1, {}), (True, 0, 0, {}), (True, 300, 0, {"rc": 3}), (False, 1, 0, {}), (True, "x", 0, {})],
+)
+def test_given_a_boot_mode_then_it_is_left_for_the_bootloader_where_the_build_can(
+    samples: SampleImages, built: bool, mode: object, left: int, answer: dict[str, Any]
+) -> None:
+    client = Client(samples, boot_mode=built)
+    assert client.ask(SmpOp.WRITE, 0, OsCommand.RESET, {"boot_mode": mode}) == answer
+    assert client.retained.boot_mode == left
+
+
+def test_given_a_frugal_build_then_only_flags_that_are_set_are_listed(samples: SampleImages) -> None:
+    client = Client(samples, frugal_list=True)
+    client.upload_all()
+    answer = client.state()
+    assert list(answer) == ["images"]
+    assert [list(image)[3:] for image in answer["images"]] == [
+        ["bootable", "confirmed", "active"],
+        ["bootable"],
+    ]
+
+
+def test_given_a_build_that_checks_images_then_uploads_end_with_a_match_and_twice_is_not_needed(
+    samples: SampleImages,
+) -> None:
+    client = Client(samples, image_check=True)
+    sha = hashlib.sha256(client.new).digest()
+    offset = client.first(sha=bytes(32))["off"]
+    while offset < len(client.new):
+        answer = client.upload(off=offset, data=client.new[offset : offset + CHUNK])
+        offset = answer["off"]
+    assert answer == {"off": len(client.new), "match": False}
+    before = client.flash.operations
+    assert client.first(sha=sha) == {"off": len(client.new), "match": True}
+    assert client.flash.operations == before
+    assert client.first(sha=sha[:31]) == {"off": CHUNK}
+
+
+def test_given_an_error_in_an_upload_then_the_session_is_over(client: Client) -> None:
+    client.first(len=CHUNK + 4)
+    assert client.upload(off=CHUNK, data=bytes(8)) == error(31)
+    assert client.upload(off=CHUNK, data=bytes(4)) == {"off": 0}
+
+
+def test_given_one_image_then_its_number_means_nothing(client: Client) -> None:
+    assert client.first(image=3) == {"off": CHUNK}
+    assert client.upload(off=0, len=8, data=bytes(64), image="one") == {"rc": 3}
+
+
+def test_given_a_sha_that_is_too_long_then_it_is_refused(client: Client) -> None:
+    assert client.first(sha=bytes(33)) == error(24)
+
+
+def test_given_something_pending_then_it_can_be_asked_for_again_and_not_be_changed(client: Client) -> None:
+    client.upload_all()
+    running = client.state()["images"][0]["hash"]
+    client.state(hash=client.digest)
+    assert client.state(hash=client.digest)["images"][1]["pending"]
+    assert client.state(hash=client.digest, confirm=True) == error(28)
+    assert client.state(confirm=True) == client.state(hash=running, confirm=True) == error(28)
+    client.boot()
+    old = client.state()["images"][1]["hash"]
+    assert client.state(hash=old, confirm=True)["images"][1]["confirmed"], "it comes back anyway"
+    assert client.boot() is SwapType.REVERT
+
+
+def test_given_an_image_that_is_pending_for_good_then_nothing_else_can_be_asked_for(client: Client) -> None:
+    client.upload_all()
+    client.state(hash=client.digest, confirm=True)
+    assert client.state(hash=client.digest, confirm=True)["images"][1]["permanent"]
+    assert client.state(hash=client.digest) == client.state(confirm=True) == error(28)
+
+
+def test_given_a_slot_with_anything_in_it_then_all_pages_of_an_image_are_erased(client: Client) -> None:
+    client.flash.program(client.layout.secondary.end - 8192, b"x")
+    client.first()
+    assert client.flash.erased_pages == -(-len(client.new) // 4096) + 1
+    client.start()
+    client.flash.erase(client.layout.secondary.address, client.layout.secondary.size)
+    before = client.flash.erased_pages
+    client.first()
+    assert client.flash.erased_pages == before
+
+
+def test_given_a_spoiled_image_that_is_pending_then_it_can_be_erased(client: Client) -> None:
+    client.upload_all()
+    client.state(hash=client.digest)
+    client.flash.program(client.layout.secondary.address, bytes(4))
+    assert client.ask(SmpOp.WRITE, 1, ImageCommand.ERASE) == {}
 
 
 def test_given_unknown_or_newer_requests_then_the_codes_of_smp_are_used(client: Client) -> None:

@@ -32,7 +32,9 @@ def install(hand: Hand, image: bytes, kind: int = 0) -> None:
         "AT#XDFUINIT",
         "AT#XDFUINIT=0",
         "AT#XDFUINIT=2",
-        "AT#XDFUINIT=3,100",
+        "AT#XDFUINIT=3",
+        "AT#XDFUINIT=3,450561",
+        "AT#XDFUINIT=4,100",
         "AT#XDFUINIT=0,450561",
         "AT#XDFUINIT=1,294913",
         "AT#XDFUWRITE=0,0",
@@ -47,8 +49,8 @@ def test_what_makes_no_sense_is_refused(hand: Hand, command: str) -> None:
 
 
 def test_the_test_forms_tell_what_the_build_can_do(hand: Hand) -> None:
-    assert hand.ask("AT#XDFUINIT=?") == b"\r\n#XDFUINIT: (0,1),<size>\r\n\r\nOK\r\n"
-    assert hand.ask("AT#XDFUWRITE=?") == b"\r\n#XDFUWRITE: (0,1),<addr>,<len>\r\n\r\nOK\r\n"
+    assert hand.ask("AT#XDFUINIT=?") == b"\r\n#XDFUINIT: (0,1,3),<size>\r\n\r\nOK\r\n"
+    assert hand.ask("AT#XDFUWRITE=?") == b"\r\n#XDFUWRITE: (0,1,3),<addr>,<len>\r\n\r\nOK\r\n"
 
 
 def test_data_mode_ends_with_the_last_byte_and_the_status_has_no_crlf_before_it(hand: Hand) -> None:

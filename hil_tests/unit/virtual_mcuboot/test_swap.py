@@ -1,14 +1,9 @@
 """What a swap leaves in flash, and what it costs on the slots of a real board."""
 
-from itertools import pairwise
-
 import pytest
 
-from bridge.errors import UsageError
 from bridge.virtual.flash import PAGE_BYTES, PAGE_ERASE_NS, WORD_BYTES, WORD_WRITE_NS
-from bridge.virtual.layout import BOARD_MODELS, VIRTUAL_MODELS, board_model, layout_of
 from bridge.virtual.mcuboot import boot, request_upgrade, write_img_confirmed
-from bridge.virtual.trailer import TRAILER_BYTES
 from hil_tests.unit.virtual_mcuboot.signing import LAYOUT, SMALL, board_flash, public_pem, sign, stage
 
 KEYS = [public_pem()]
@@ -85,30 +80,3 @@ def test_given_the_console_then_a_trial_reads_as_on_a_real_board() -> None:
     assert outcome.to_dict()["swap_type"] == "test"
     write_img_confirmed(flash, SMALL)
     assert "I: Image index: 0, Swap type: none" in boot(flash, SMALL, KEYS).log
-
-
-@pytest.mark.parametrize("name", [model.name for model in BOARD_MODELS.values() if model.layout])
-def test_given_a_board_model_then_its_partitions_fit_its_flash_and_do_not_overlap(name: str) -> None:
-    layout = BOARD_MODELS[name].layout
-    assert layout is not None
-    slots = [
-        layout.primary,
-        layout.secondary,
-        *(layout.bootloader_slots or ()),
-        *filter(None, [layout.storage]),
-    ]
-    slots.sort(key=lambda slot: slot.address)
-    assert all(slot.address % PAGE_BYTES == 0 == slot.size % PAGE_BYTES for slot in slots)
-    assert all(one.end <= other.address for one, other in pairwise(slots))
-    assert slots[-1].end <= layout.flash_size
-    assert layout.primary.size - layout.secondary.size in (0, PAGE_BYTES)
-    assert layout.secondary.size > TRAILER_BYTES
-
-
-def test_given_a_name_then_only_boards_that_can_be_started_are_known() -> None:
-    assert [board_model(name).layout for name in VIRTUAL_MODELS] == [
-        layout_of(name) for name in VIRTUAL_MODELS
-    ]
-    with pytest.raises(UsageError) as caught:
-        layout_of("nrf9160dk")
-    assert caught.value.reason == "unknown-model"

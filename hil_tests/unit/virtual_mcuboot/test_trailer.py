@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from imgtool import image
 
 from bridge.virtual.flash import PAGE_BYTES, Flash
-from bridge.virtual.layout import Slot
-from bridge.virtual.trailer import MAX_IMAGE_PAGES, STATUS_ENTRIES, TRAILER_BYTES, SwapType, Trailer
+from bridge.virtual.layout import MAX_IMAGE_PAGES, Slot
+from bridge.virtual.trailer import STATUS_ENTRIES, TRAILER_BYTES, SwapType, Trailer
 from hil_tests.unit.virtual_mcuboot.signing import sign
 
 
@@ -30,6 +30,12 @@ def test_given_a_padded_image_from_imgtool_then_our_trailer_has_the_same_bytes(
 def test_given_imgtools_defaults_then_the_trailer_has_the_same_size() -> None:
     made = image.Image(version="1.0.0", header_size=0x200, align=4, max_align=8)
     assert made._trailer_size(4, MAX_IMAGE_PAGES, False, None, False, 0) == TRAILER_BYTES
+
+
+def test_given_more_pages_then_the_trailer_is_as_large_as_imgtools() -> None:
+    made = image.Image(version="1.0.0", header_size=0x200, align=4, max_align=8)
+    slot = Slot(0, 16 * PAGE_BYTES, max_pages=512)
+    assert made._trailer_size(4, 512, False, None, False, 0) == Trailer(Flash(slot.size), slot).size_bytes
 
 
 def test_given_all_fields_then_each_has_a_place_of_its_own() -> None:

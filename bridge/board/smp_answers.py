@@ -1,0 +1,149 @@
+"""What SMP servers answer, as values; and their refusals as errors.
+
+Sources: Zephyr ``doc/services/device_mgmt/smp_groups/smp_group_0.rst`` and ``smp_group_1.rst``; MCUboot
+``boot/boot_serial/src/boot_serial.c`` (fewer keys, ``rc`` everywhere).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bridge.errors import BoardRefusedError
+from bridge.wire.smp_message import SmpGroup, SmpMessage
+
+_NOT_SUPPORTED: Final = 8
+_LENGTH_AND_CRC_BYTES: Final = 4
+_REASONS: Final = {
+    3: "invalid-argument",
+    5: "no-entry",
+    6: "bad-state",
+    _NOT_SUPPORTED: "not-supported",
+    10: "busy",
+}
+_IMAGE_REASONS: Final = {
+    8: "unknown-digest",
+    9: "slot-in-use",
+    23: "no-image-magic",
+    27: "downgrade",
+    28: "already-pending",
+    30: "too-large",
+    32: "confirm-refused",
+    33: "already-active",
+}
+
+
+@dataclass(frozen=True)
+class SmpParameters:
+    """What the server can hold.
+
+    Attributes:
+        buffer_bytes: Size of a buffer; a message may have four bytes less, for length and CRC.
+        buffer_count: How many there are.
+    """
+
+    buffer_bytes: int = 256
+    buffer_count: int = 1
+
+    @property
+    def message_bytes(self) -> int:
+        """Longest message."""
+        return self.buffer_bytes - _LENGTH_AND_CRC_BYTES
+
+
+@dataclass(frozen=True)
+class ImageState:
+    """One entry of the server's image list.
+
+    Attributes:
+        slot: 0 for the primary one, from which images run.
+        version: As the server writes it.
+        digest: Image digest in hex, None if the server does not tell.
+        image: Number of the image on boards with several.
+        bootable: It is meant to be booted.
+        pending: It will be started at the next reset.
+        confirmed: It is there to stay.
+        active: It runs.
+        permanent: Its start will not be on trial.
+    """
+
+    slot: int
+    version: str
+    digest: str | None = None
+    image: int = 0
+    bootable: bool = False
+    pending: bool = False
+    confirmed: bool = False
+    active: bool = False
+    permanent: bool = False
+
+
+@dataclass(frozen=True)
+class SlotInfo:
+    """One slot.
+
+    Attributes:
+        image: Number of the image that it belongs to.
+        slot: 0 for the primary one.
+        size_bytes: Its size, if told.
+        upload_image_id: The ``image`` of an upload that goes there, if told.
+        max_image_bytes: Largest image that it takes, if told.
+    """
+
+    image: int
+    slot: int
+    size_bytes: int | None = None
+    upload_image_id: int | None = None
+    max_image_bytes: int | None = None
+
+
+def raise_refusal(answer: SmpMessage) -> None:
+    """Raise ``BoardRefusedError`` when an answer is a refusal."""
+    refusal = answer.body.get("err")
+    if isinstance(refusal, Mapping):
+        group, code = int(refusal.get("group", answer.group)), int(refusal.get("rc", 1))
+        reasons = _IMAGE_REASONS if group == SmpGroup.IMAGE else {}
+    else:
+        group, code, reasons = answer.group, int(answer.body.get("rc", 0)), _REASONS
+    if code:
+        said = answer.body.get("rsn")
+        raise BoardRefusedError(
+            f"the board refused SMP request {answer.group}/{answer.command} with error {code} of group {group}"
+            + (f" ({said})" if said else ""),
+            reason=reasons.get(code, "board-refused"),
+        )
+
+
+def parse_parameters(body: Mapping[str, Any]) -> SmpParameters:
+    """Read the answer to a parameters request."""
+    return SmpParameters(int(body["buf_size"]), max(1, int(body.get("buf_count", 1))))
+
+
+def parse_image_states(body: Mapping[str, Any]) -> tuple[ImageState, ...]:
+    """Read an image list; flags that a server leaves out are not set."""
+    names = ("bootable", "pending", "confirmed", "active", "permanent")
+    return tuple(
+        ImageState(
+            int(entry["slot"]),
+            str(entry.get("version", "")),
+            entry["hash"].hex() if "hash" in entry else None,
+            int(entry.get("image", 0)),
+            **{name: bool(entry.get(name, False)) for name in names},
+        )
+        for entry in body.get("images", ())
+    )
+
+
+def parse_slot_info(body: Mapping[str, Any]) -> tuple[SlotInfo, ...]:
+    """Read the answer to a slot information request."""
+    return tuple(
+        SlotInfo(
+            int(image.get("image", 0)),
+            int(slot["slot"]),
+            slot.get("size"),
+            slot.get("upload_image_id"),
+            image.get("max_image_size"),
+        )
+        for image in body.get("images", ())
+        for slot in image.get("slots", ())
+        if "slot" in slot
+    )

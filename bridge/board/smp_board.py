@@ -1,0 +1,238 @@
+"""A board whose application or bootloader answers SMP: found, identified, reset and found again.
+
+Sources: Zephyr ``subsys/mgmt/mcumgr/grp/os_mgmt`` (a reset is answered first, and done 250 ms later by default); MCUboot
+``boot/zephyr/main.c`` (with ``BOOT_SERIAL_WAIT_FOR_DFU`` any SMP request that arrives while it boots keeps it in recovery,
+so a board that restarts must not be asked too soon).
+"""
+
+import logging
+import time
+from contextlib import suppress
+from typing import Final
+
+from bridge.board.boot import BootReport
+from bridge.board.identity import BoardIdentity
+from bridge.board.link import DEFAULT_BAUD, Link
+from bridge.board.smp_answers import ImageState
+from bridge.board.smp_client import SmpClient
+from bridge.errors import BoardNotFoundError, BoardRefusedError, LinkError
+from bridge.wire.smp_frame import DEFAULT_LINE_BYTES
+
+_log = logging.getLogger(__name__)
+
+RECOVERY_BOOT_MODE: Final = 1
+RESET_TIMEOUT_S: Final = 180.0
+_PROBE_S: Final = 0.6
+_RESET_DELAY_S: Final = 1.0
+"""Longer than a server waits between its answer and the restart; until then it still answers as if nothing were."""
+_FIRST_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 32.0
+_SETTLE_S: Final = 0.05
+
+
+class SmpBoard:
+    """A board behind a port, in an SMP conversation; use as a context manager.
+
+    Args:
+        link: A link that is not open yet.
+        line_bytes: Longest line that the board takes.
+
+    Attributes:
+        link: The port.
+        client: The conversation.
+        in_recovery: Whether MCUboot's serial recovery answers rather than an application.
+    """
+
+    def __init__(self, link: Link, *, line_bytes: int = DEFAULT_LINE_BYTES) -> None:
+        self.link = link
+        self.client = SmpClient(link, line_bytes=line_bytes)
+        self.in_recovery = False
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        baud: int = DEFAULT_BAUD,
+        flow_control: bool = True,
+        line_bytes: int = DEFAULT_LINE_BYTES,
+        timeout_s: float = 10.0,
+    ) -> "SmpBoard":
+        """Open a port and make sure that an SMP server answers there.
+
+        Args:
+            url: Device name or pyserial URL.
+            baud: Bit rate of the server.
+            flow_control: RTS/CTS.
+            line_bytes: Longest line that the board takes; more than 127 only if its firmware was built for it.
+            timeout_s: How long to try.
+
+        Raises:
+            BoardNotFoundError: No such port, or nothing answers SMP there (reason ``board-silent``).
+            BenchError: The port is held by another program.
+        """
+        board = cls(Link(url, baud=baud, flow_control=flow_control), line_bytes=line_bytes)
+        board.link.open()
+        try:
+            found = board.probe(timeout_s)
+        except BaseException:
+            board.close()
+            raise
+        if not found:
+            board.close()
+            raise BoardNotFoundError(
+                f"nothing on {board.link.url} answers SMP at {baud} baud",
+                reason="board-silent",
+                hint="Does the application have an SMP server on this port, or is the board in MCUboot's recovery?",
+            )
+        return board
+
+    def __enter__(self) -> "SmpBoard":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the port."""
+        self.link.close()
+
+    def probe(self, timeout_s: float) -> bool:
+        """Ask who is there, until somebody answers or time is up; sets :attr:`in_recovery`.
+
+        Raises:
+            LinkError: The link is lost.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                self.client.end_foreign_line()
+                self.in_recovery = self.client.is_recovery(timeout_s=_PROBE_S, tries=1)
+            except LinkError as error:
+                if error.reason not in {"no-answer", "write-timeout"}:
+                    raise
+                if time.monotonic() >= deadline:
+                    return False
+            else:
+                return True
+
+    # --- who it is ------------------------------------------------------------------------------------------
+
+    def identify(self) -> BoardIdentity:
+        """Who answers, and what runs, or in recovery would run. SMP tells nothing of the chip or the modem.
+
+        Raises:
+            LinkError: It stopped answering.
+        """
+        states = self.image_states()
+        running = running_image(states)
+        pending = next((state for state in states if state.pending and state.image == 0), None)
+        return BoardIdentity(
+            port=self.link.url,
+            firmware="mcuboot-recovery" if self.in_recovery else "smp-server",
+            application_version=running.version if running else None,
+            application_digest=running.digest if running else None,
+            pending_version=pending.version if pending else None,
+        )
+
+    def image_states(self) -> tuple[ImageState, ...]:
+        """What is in the slots; nothing when the server has no image group."""
+        try:
+            return self.client.image_states()
+        except BoardRefusedError as error:
+            if error.reason != "not-supported":
+                raise
+            return ()
+
+    # --- resets ---------------------------------------------------------------------------------------------
+
+    def reset(self, timeout_s: float = RESET_TIMEOUT_S) -> BootReport:
+        """Restart the board and wait until its application answers again, swap included.
+
+        A bootloader that stays in recovery because it was asked while it booted is reset once more and then left
+        alone for longer.
+
+        Raises:
+            LinkError: It did not come back in time (reason ``not-back``).
+        """
+        started = time.monotonic()
+        deadline = started + timeout_s
+        was_in_recovery, pause_s, text = self.in_recovery, _FIRST_PAUSE_S, list[str]()
+        while True:
+            self.send_reset()
+            text += self.wait_back(deadline, pause_s)
+            if not self.in_recovery or time.monotonic() >= deadline or pause_s >= _LONGEST_PAUSE_S:
+                return BootReport(tuple(text), time.monotonic() - started)
+            if was_in_recovery and pause_s > _FIRST_PAUSE_S:
+                # A button that is held, or no application that could be booted: asking again changes nothing.
+                return BootReport(tuple(text), time.monotonic() - started)
+            pause_s = min(4 * pause_s, _LONGEST_PAUSE_S)
+
+    def enter_recovery(self, timeout_s: float = RESET_TIMEOUT_S) -> None:
+        """Restart an application into MCUboot's serial recovery.
+
+        Raises:
+            BoardRefusedError: The application cannot (``not-supported``), or the board came up in the application
+                again (``no-recovery``).
+            LinkError: It did not come back in time.
+        """
+        if self.in_recovery:
+            return
+        self.send_reset(boot_mode=RECOVERY_BOOT_MODE)
+        self.wait_back(time.monotonic() + timeout_s, _FIRST_PAUSE_S)
+        if not self.in_recovery:
+            raise BoardRefusedError(
+                "the board restarted, but not into its bootloader's recovery",
+                reason="no-recovery",
+                hint="The application and MCUboot must be built with boot mode retention; or hold the recovery button"
+                " while the board is reset.",
+            )
+
+    def send_reset(self, *, boot_mode: int | None = None) -> None:
+        """Ask for a restart; an answer that is lost does not matter, a port that goes away with the board neither."""
+        with suppress(LinkError):
+            self.client.wait_text(0.0)
+            self.client.reset(boot_mode=boot_mode)
+
+    def wait_back(self, deadline: float, pause_s: float) -> list[str]:
+        """Wait until a server answers after a restart, wherever the port comes back.
+
+        Args:
+            deadline: On the monotonic clock.
+            pause_s: How long to leave a board alone that says nothing, before it is asked; doubles each time.
+
+        Returns:
+            What was printed meanwhile.
+
+        Raises:
+            LinkError: Nothing answers in time (reason ``not-back``).
+        """
+        text: list[str] = []
+        wait_s = _RESET_DELAY_S
+        while True:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise LinkError(
+                    "nothing answers SMP after the reset",
+                    reason="not-back",
+                    hint="Switch the board off and on; MCUboot goes on with an interrupted swap.",
+                )
+            try:
+                printed = self.client.wait_text(min(wait_s, left_s))
+                if printed:
+                    text += printed + self.client.wait_text(_SETTLE_S)
+                if self.probe(min(_PROBE_S, left_s)):
+                    return text
+            except LinkError:
+                self.link.reopen(max(0.1, deadline - time.monotonic()))
+                self.client.restart()
+            wait_s = pause_s
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def running_image(states: tuple[ImageState, ...], image: int = 0) -> ImageState | None:
+    """The entry of the image that runs: the active one, or the primary slot's where nobody says."""
+    own = [state for state in states if state.image == image]
+    return next((state for state in own if state.active), None) or next(
+        (state for state in own if state.slot == 0), None
+    )

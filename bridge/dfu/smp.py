@@ -1,0 +1,225 @@
+"""Application images over SMP: to Zephyr's server, which keeps the old image, or to MCUboot's recovery, which may not.
+
+Sources: Zephyr ``subsys/mgmt/mcumgr/grp/img_mgmt`` (the secondary slot, test and confirm); MCUboot
+``boot/boot_serial/src/boot_serial.c`` and ``boot/zephyr/Kconfig.serial_recovery`` (the primary slot, or with
+``MCUBOOT_SERIAL_DIRECT_IMAGE_UPLOAD`` any; nothing is checked; the image list shows valid images only).
+"""
+
+import logging
+from typing import Any, Final
+
+from bridge.board.smp_answers import ImageState, SlotInfo
+from bridge.board.smp_board import SmpBoard
+from bridge.dfu.smp_upload import SmpUpload
+from bridge.dfu.target import TransferImage
+from bridge.dfu.upload_notes import UploadNotes
+from bridge.errors import BoardRefusedError, UsageError
+from bridge.image import ImageKind
+from bridge.wire.smp_message import ImageCommand, SmpGroup, SmpOp
+
+_log = logging.getLogger(__name__)
+
+CHUNK_BYTES: Final = 4096
+_ERASE_TIMEOUT_S: Final = 60.0
+_IMPOSSIBLE_OFFSET: Final = 0x7FFF_FFFF
+_RECOVERY_LINE_BUFFERS: Final = 8
+"""``BOOT_LINE_BUFS`` by default; recovery does not tell, and the upload finds out when it has fewer."""
+
+
+class SmpTarget:
+    """One upload by SMP; see :class:`~bridge.dfu.target.DfuTarget` for the contract.
+
+    Args:
+        board: The board, in an SMP conversation.
+        notes: What is remembered of uploads to MCUboot's recovery.
+        upload_image: Number to upload to (the ``image`` of the request) instead of the one that is found out; with direct
+            upload MCUboot counts 1 for the primary slot, 2 for the secondary one, and so on.
+    """
+
+    route: Final = "smp"
+    chunk_size_bytes: Final = CHUNK_BYTES
+
+    def __init__(
+        self, board: SmpBoard, *, notes: UploadNotes | None = None, upload_image: int | None = None
+    ) -> None:
+        self._board = board
+        self._client = board.client
+        self._notes = notes or UploadNotes(None)
+        self._wanted_image = upload_image
+        self._recovery = board.in_recovery
+        self._slots: tuple[SlotInfo, ...] | None = None
+        self._upload: SmpUpload | None = None
+        self._in_place: bool | None = None
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the upload goes into the slot that is run: in recovery, unless the secondary slot can be reached."""
+        if self._in_place is None:
+            self._in_place = self._recovery and not self._reaches_secondary()
+        return self._in_place
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of the image that were sent, repeated ones included."""
+        return self._upload.window.sent_bytes if self._upload is not None else 0
+
+    def begin(self, image: TransferImage) -> int:
+        """See what is there, and find out where an interrupted upload of the same image goes on."""
+        if image.kind is not ImageKind.APPLICATION:
+            raise UsageError(f"SMP cannot write a {image.kind} image", reason="unsupported-kind")
+        self._check_size(image)
+        start = self._unfinished_bytes(image) if self._recovery else 0
+        if self._recovery and start == 0:
+            self._notes.begin(self._board.link.url, image)
+        self._upload = SmpUpload(
+            self._client,
+            self._client.parameters(),
+            image.size_bytes,
+            bytes.fromhex(image.sha256) if image.sha256 else None,
+            image=self._upload_image(image.image_index),
+            start=start,
+            line_buffers=_RECOVERY_LINE_BUFFERS if self._recovery else None,
+        )
+        return start
+
+    def write(self, chunk: bytes) -> None:
+        """Hand over the next bytes; several requests are under way at a time."""
+        assert self._upload is not None
+        try:
+            self._upload.write(chunk)
+        except BoardRefusedError as error:
+            raise self._explained(error) from error
+
+    def finish(self) -> None:
+        """Wait until the board has acknowledged every byte."""
+        assert self._upload is not None
+        self._upload.finish()
+        self._notes.end(self._board.link.url)
+
+    def schedule(self, digest: str | None = None) -> None:
+        """Have the image tried at the next reset, or see that MCUboot finds it valid where it was written in place."""
+        if digest is None:
+            raise UsageError("an image without a digest cannot be told from others", reason="no-digest")
+        states = self._client.image_states()
+        found = [state for state in states if state.digest == digest]
+        if self.in_place:
+            self._check_valid(states, found)
+            return
+        candidates = [state for state in found if not state.active and state.slot != 0]
+        if not candidates:
+            raise BoardRefusedError(
+                "the board does not list the image after its upload",
+                reason="not-listed",
+                hint="Upload it again.",
+            )
+        if not candidates[0].pending:
+            self._mark(digest)
+
+    def _mark(self, digest: str) -> None:
+        try:
+            self._client.test(digest)
+        except BoardRefusedError as error:
+            raise BoardRefusedError(
+                f"the board has the image, but does not mark it for the next reset: {error.message}",
+                reason="schedule-refused",
+                hint="Was its application built for a bootloader that swaps? With a single slot only recovery can write it.",
+            ) from error
+
+    def abort(self) -> None:
+        """Erase what was written. A board keeps an image that waits for a reset, and says so.
+
+        In recovery there is nothing to take back: what was written in place is whole or it is not, and MCUboot decides.
+        """
+        if self._recovery or self._upload is None:
+            return
+        try:
+            self._client.erase(_ERASE_TIMEOUT_S)
+        except BoardRefusedError as error:
+            raise BoardRefusedError(
+                "the board does not give up the image in its secondary slot",
+                reason="not-invalidated",
+                hint="It is tried once at the next reset, and goes away with the one after that unless it is confirmed.",
+            ) from error
+
+    # --- where to -------------------------------------------------------------------------------------------
+
+    def _reaches_secondary(self) -> bool:
+        """Whether recovery was built for direct upload and can mark an image: only then is there a way back."""
+        if self._wanted_image is not None:
+            return self._wanted_image >= 2 and self._wanted_image % 2 == 0
+        return self._secondary_image(0) is not None and self._knows_image_state()
+
+    def _knows_image_state(self) -> bool:
+        """MCUboot's list has flags only when it was built with image states."""
+        return any(state.bootable or state.active or state.confirmed for state in self._client.image_states())
+
+    def _secondary_image(self, image_index: int) -> int | None:
+        """The number that uploads to the secondary slot, if the server has such numbers (MCUboot counts from 1)."""
+        for slot in self._slot_info():
+            if slot.image == image_index and slot.slot == 1 and (slot.upload_image_id or 0) > 0:
+                return slot.upload_image_id
+        return None
+
+    def _upload_image(self, image_index: int) -> int:
+        if self._wanted_image is not None:
+            return self._wanted_image
+        if self._recovery and not self.in_place:
+            return self._secondary_image(image_index) or image_index
+        return image_index
+
+    def _slot_info(self) -> tuple[SlotInfo, ...]:
+        if self._slots is None:
+            self._slots = self._client.slot_info()
+        return self._slots
+
+    def _check_size(self, image: TransferImage) -> None:
+        slot = 0 if self.in_place else 1
+        sizes = [
+            info.max_image_bytes or info.size_bytes
+            for info in self._slot_info()
+            if (info.image, info.slot) == (image.image_index, slot)
+        ]
+        room = next((size for size in sizes if size is not None), None)
+        if room is not None and image.size_bytes > room:
+            raise BoardRefusedError(
+                f"the image of {image.size_bytes} bytes does not fit into the board's slot of {room}",
+                reason="too-large",
+            )
+
+    # --- resuming, refusing ---------------------------------------------------------------------------------
+
+    def _unfinished_bytes(self, image: TransferImage) -> int:
+        """What recovery has of an earlier upload of this image; it tells when asked for an impossible offset."""
+        if not self._notes.fits(self._board.link.url, image):
+            return 0
+        body: dict[str, Any] = {"off": _IMPOSSIBLE_OFFSET, "data": b""}
+        try:
+            answer = self._client.request(SmpOp.WRITE, SmpGroup.IMAGE, ImageCommand.UPLOAD, body)
+        except BoardRefusedError:
+            return 0
+        offset = int(answer.get("off", 0))
+        if not 0 < offset < image.size_bytes:
+            return 0
+        _log.info("the board has %d of %d bytes of an earlier upload", offset, image.size_bytes)
+        return offset
+
+    def _explained(self, error: BoardRefusedError) -> BoardRefusedError:
+        if error.reason != "slot-in-use":
+            return error
+        return BoardRefusedError(
+            "the secondary slot is in use: its image waits for the next reset, or the running one is not confirmed",
+            reason="slot-in-use",
+            hint="Reset the board, and confirm the image that runs (`nrf91-bridge smp confirm`).",
+        )
+
+    def _check_valid(self, states: tuple[ImageState, ...], found: list[ImageState]) -> None:
+        if found:
+            return
+        if any(state.slot == 0 and state.digest is None for state in states):
+            return  # listed, so valid; this build does not tell digests
+        raise BoardRefusedError(
+            "MCUboot does not find a valid image in the slot that was written",
+            reason="rejected-by-bootloader",
+            hint="It is not signed with the key that this MCUboot knows, or too large. The board stays in recovery: write"
+            " another image.",
+        )

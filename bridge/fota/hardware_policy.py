@@ -1,0 +1,82 @@
+"""What may go onto which hardware: modem firmware onto a chip of its family, MCUboot into the slot that it is linked for.
+
+A mistake here is found by nobody before it is too late.
+"""
+
+import re
+from typing import Final
+
+from bridge.board import BoardIdentity
+from bridge.errors import ImageRefusedError
+from bridge.image import ImageHead, ImageKind
+from bridge.image.names import parse_modem_release
+
+WHOLE_MODEM_KINDS: Final = frozenset({ImageKind.MODEM_FULL, ImageKind.MODEM_PACKAGE})
+_CHIP: Final = re.compile(r"nrf(9\d{3})", re.IGNORECASE)
+_CHIP_OF_PRODUCT: Final = {"thingy91": "9160", "thingy91x": "9151"}
+_CHIPS_OF_FAMILY: Final = {"nrf9160": ("9160",), "nrf91x1": ("9131", "9151", "9161")}
+"""Modem firmware comes for these."""
+
+
+def chip_of(text: str | None) -> str | None:
+    """The four digits of an nRF91 chip in a board or model name, also for boards that are not named after it."""
+    product = (text or "").lower().split("/")[0]
+    match = _CHIP.search(text or "")
+    return _CHIP_OF_PRODUCT.get(product) or (match[1] if match else None)
+
+
+def check_family(head: ImageHead, identity: BoardIdentity) -> None:
+    """Refuse modem firmware whose name says that it is for another chip (reason ``wrong-board``)."""
+    release = parse_modem_release(head.name)
+    chip = chip_of(identity.model) or chip_of(identity.hardware_version)
+    if release is not None and chip is not None and chip not in _CHIPS_OF_FAMILY.get(release[0], (chip,)):
+        raise ImageRefusedError(
+            f"the image is modem firmware for {release[0]}, but the board has an nRF{chip}",
+            reason="wrong-board",
+            hint="It would leave the modem without working firmware. Take the release for this chip.",
+        )
+
+
+def check_bootloader(head: ImageHead, identity: BoardIdentity) -> None:
+    """Refuse an update of MCUboot that cannot work.
+
+    The bootloaders refuse what does not fit without a word; MCUboot may even have been copied by then.
+
+    Raises:
+        ImageRefusedError: ``wrong-board``, ``no-firmware-info``, ``wrong-slot``, ``counter-not-higher``.
+    """
+    if identity.modem_bootloader:
+        return  # it tells nothing, and takes nothing of the kind
+    image, active = head.bootloader, identity.bootloader_slot
+    counter = identity.bootloader_version
+    if active is None or counter is None:
+        raise ImageRefusedError(
+            "the board does not tell from which slot its MCUboot runs; it cannot be updated this way",
+            reason="wrong-board",
+            hint="Serial Modem tells by #XBOOTINFO, if it was built with an immutable bootloader in front of MCUboot.",
+        )
+    if image is None or image.slot is None or image.counter is None:
+        raise ImageRefusedError(
+            f"{head.name} does not tell its slot and its counter: no immutable bootloader would start it",
+            reason="no-firmware-info",
+            hint="Take dfu_mcuboot.zip of the build.",
+        )
+    if image.slot == active:
+        raise ImageRefusedError(
+            f"the image is linked for s{image.slot}, from which MCUboot runs now; it must be one for s{1 - active}",
+            reason="wrong-slot",
+            hint="Take dfu_mcuboot.zip of the build; it holds an image for each slot.",
+        )
+    if image.counter <= counter:
+        raise ImageRefusedError(
+            f"the image has counter {image.counter}, the running MCUboot {counter}; it must rise",
+            reason="counter-not-higher",
+            hint="Build it with a higher CONFIG_FW_INFO_FIRMWARE_VERSION.",
+        )
+
+
+def remarks_on_chip(head: ImageHead, identity: BoardIdentity) -> list[str]:
+    """What could not be held against the board."""
+    if head.kind not in WHOLE_MODEM_KINDS or identity.model or identity.hardware_version:
+        return []
+    return ["the board does not tell its chip; make sure that this modem firmware is made for it"]
