@@ -192,6 +192,7 @@ class Uart:
         self._receive_from(held_until_ns)
 
     def _arrive(self, start_ns: int, size: int, host: HostEnd) -> None:
+        assert self._arrival is not None
         self._rx_line_free_ns = self._timeline.now_ns
         kept: list[int] | None = None
         sent = size
@@ -207,7 +208,8 @@ class Uart:
             data = self._rx_faults.apply(data)
             if data:
                 self._store(data)
-        self._receive_from(self._rx_line_free_ns)
+        if not self._arrival.active:  # whoever was told may have read, which goes on receiving
+            self._receive_from(self._rx_line_free_ns)
 
     def _through_fifo(self, start_ns: int, size: int, host: HostEnd) -> tuple[list[int], int]:
         """Which bytes are received, and how many have left the host, when the CPU does not always fetch them."""

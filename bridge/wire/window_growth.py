@@ -8,7 +8,7 @@ erase: a device that answers it went on receiving.
 
 from typing import Final
 
-_CAUTION: Final = 16
+_CAUTION: Final = 64
 """Answered requests before the window grows for the first time on a line without flow control."""
 _PATIENCE: Final = 32
 """The same after a loss that the window may have caused."""
