@@ -16,12 +16,15 @@ from typing import ClassVar, Final
 from bridge.board import Board, rescue
 from bridge.dfu.delta_area import DeltaArea
 from bridge.dfu.target import TransferImage, TransferRestartError
+from bridge.dfu.xdfu_stream import NUDGE, BytesLostError, XdfuStream
 from bridge.dfu.xdfu_tuning import (
     BUFFERED_BYTES,
     CHUNK_WITH_FLOW_CONTROL_BYTES,
     CHUNK_WITHOUT_FLOW_CONTROL_BYTES,
+    PROOF_BYTES,
     SHRINK_FACTOR,
     SMALLEST_CHUNK_BYTES,
+    STREAM_BYTES,
     XdfuTiming,
 )
 from bridge.errors import BoardRefusedError, LinkError, UsageError
@@ -42,7 +45,6 @@ _log = logging.getLogger(__name__)
 _SLOT_TYPES: Final = (XdfuType.APPLICATION, XdfuType.MCUBOOT_BOOTLOADER)
 """What is written into MCUboot's secondary slot."""
 
-_NUDGE: Final = "AT"
 _PAGE_BYTES: Final = 4096
 
 
@@ -85,6 +87,10 @@ class XdfuTarget:
             command_timeout_s=self._timing.command_s,
             erase_timeout_s=self._timing.erase_s,
         )
+        self._stream = XdfuStream(board.at, board.link, self._timing)
+        self._may_stream = board.link.flow_control
+        self._proven = False
+        self._slow_flash = True
         self._type = XdfuType.APPLICATION
         self._size_bytes = 0
         self._offset = 0
@@ -94,8 +100,15 @@ class XdfuTarget:
 
     @property
     def chunk_size_bytes(self) -> int:
-        """Preferred size of a chunk; smaller after each failure."""
-        return self._chunk_bytes
+        """Preferred size of a chunk: a first one that shows whether flow control works, then streams; short after failures."""
+        if not self._streams:
+            return self._chunk_bytes
+        return STREAM_BYTES if self._proven else min(self._chunk_bytes, PROOF_BYTES)
+
+    @property
+    def _streams(self) -> bool:
+        """Whether chunks may be streamed, once the first has gone through: flow control, nothing irregular so far."""
+        return self._may_stream and self._type in _SLOT_TYPES and self._at.terminator == "\r"
 
     @property
     def in_place(self) -> bool:
@@ -112,6 +125,7 @@ class XdfuTarget:
         else:
             self._init_application(size_bytes)
             self._offset = 0
+        self._proven = False
         return self._offset
 
     def write(self, chunk: bytes) -> None:
@@ -119,9 +133,12 @@ class XdfuTarget:
         with self._at.session():
             self._touched = True
             self._area.written_bytes = None
+            started_s = time.monotonic()
             try:
-                status = self._write_chunk(chunk)
-            except _BytesLostError as error:
+                status = (
+                    self._stream_chunk(chunk) if self._streams and self._proven else self._write_chunk(chunk)
+                )
+            except BytesLostError as error:
                 self._recover(len(chunk), str(error))
             self._may_be_in_data_mode = False
             if not status.ok:
@@ -132,6 +149,7 @@ class XdfuTarget:
                     offset=self._offset,
                 )
             self._offset += len(chunk)
+            self._learn(len(chunk), time.monotonic() - started_s)
             self._area.written_bytes = self._offset
 
     def finish(self) -> None:
@@ -157,7 +175,7 @@ class XdfuTarget:
                 self._at.flush_urcs()  # if only the OK was lost, the status still comes
             try:
                 status = self._wait_status(XdfuOperation.APPLY, self._timing.schedule_s)
-            except _BytesLostError as error:
+            except BytesLostError as error:
                 raise LinkError(f"{error} after #XDFUAPPLY", reason="no-answer") from error
         if not status.ok:
             raise BoardRefusedError(
@@ -199,14 +217,35 @@ class XdfuTarget:
             self._at.command(
                 write_command(self._type, self._address, len(chunk)), timeout_s=self._timing.command_s
             )
-            self._at.send_then_command(chunk, _NUDGE, wire_s + self._timing.margin_s)
+            self._at.send_then_command(chunk, NUDGE, wire_s + self._timing.margin_s)
         except LinkError as error:
             if error.reason in {"no-answer", "write-timeout"}:
-                raise _BytesLostError(error.message) from error
+                raise BytesLostError(error.message) from error
             raise
         buffered_s = wire_s * min(1.0, BUFFERED_BYTES / len(chunk))
         self._wait_nudge(buffered_s + self._timing.margin_s)
         return self._wait_status(XdfuOperation.WRITE, self._timing.margin_s)
+
+    def _learn(self, size_bytes: int, duration_s: float) -> None:
+        """What the first chunk shows: flow control works, and whether flash takes time."""
+        if not self._proven and size_bytes >= PROOF_BYTES:
+            self._proven = True
+            self._slow_flash = (
+                duration_s - size_bytes * 10 / self._board.link.baud > self._timing.slow_flash_s
+            )
+
+    def _stream_chunk(self, chunk: bytes) -> XdfuStatus:
+        """Write a chunk in a stream; the first bad status of its pieces, else the last."""
+        self._at.take_urcs(self._is_status)
+        self._at.take_urcs(DATA_MODE_EXIT_URC)
+        self._may_be_in_data_mode = True
+        try:
+            count = self._stream.write(self._type, self._offset, chunk, slow_flash=self._slow_flash)
+        except BytesLostError:
+            self._stream.settle()
+            raise
+        statuses = [self._wait_status(XdfuOperation.WRITE, self._timing.margin_s) for _ in range(count)]
+        return next((status for status in statuses if not status.ok), statuses[-1])
 
     def _wait_nudge(self, timeout_s: float) -> None:
         """Only an answer to the nudge after the end of data mode proves that exactly all bytes have arrived.
@@ -217,7 +256,7 @@ class XdfuTarget:
         while self._at.poll_result(deadline - time.monotonic()) is not None:
             if self._at.take_urcs(DATA_MODE_EXIT_URC):
                 return
-        raise _BytesLostError(f"the board still waits for data {timeout_s:.1f} s after the last byte")
+        raise BytesLostError(f"the board still waits for data {timeout_s:.1f} s after the last byte")
 
     def _wait_status(self, operation: XdfuOperation, timeout_s: float) -> XdfuStatus:
         def wanted(urc: str) -> bool:
@@ -229,7 +268,7 @@ class XdfuTarget:
         except LinkError as error:
             if error.reason != "no-answer":
                 raise
-            raise _BytesLostError("the board did not report how it went") from error
+            raise BytesLostError("the board did not report how it went") from error
         status = parse_status(urc)
         assert status is not None
         return status
@@ -267,6 +306,7 @@ class XdfuTarget:
         self._may_be_in_data_mode = False
 
     def _shrink(self) -> None:
+        self._may_stream = False
         self._chunk_bytes = max(SMALLEST_CHUNK_BYTES, self._chunk_bytes // SHRINK_FACTOR)
 
     def _overwrite_first_page(self) -> None:
@@ -312,7 +352,3 @@ class XdfuTarget:
         return BoardRefusedError(
             f"the image of {size_bytes} bytes is too large for the board's slot", reason="too-large"
         )
-
-
-class _BytesLostError(Exception):
-    """The board did not get all bytes of a chunk, or nobody knows."""

@@ -8,9 +8,15 @@ from dataclasses import dataclass
 from typing import Final
 
 CHUNK_WITH_FLOW_CONTROL_BYTES: Final = 32 * 1024
-"""Each chunk costs about 70 bytes on the wire and two round trips through host and debug probe, while the flash
-idles. At 1 Mbaud, with flash as slow as the nRF91's, 4 KiB chunks give 22.0 kB/s, 32 KiB give 24.5 and larger ones no
-more (virtual board, real timing); but every 32 KiB more let a failure go unnoticed for another second."""
+"""In lock-step. Each chunk costs about 70 bytes on the wire and two round trips through host and debug probe, while the
+flash idles; every 32 KiB more let a failure go unnoticed for another second."""
+
+PROOF_BYTES: Final = 8 * 1024
+"""First chunk of a transfer, in lock-step. Its second half arrives while the first is written, with a page erase; without
+working flow control it would overflow the board's buffers at any rate. Then chunks are streamed."""
+
+STREAM_BYTES: Final = 64 * 1024
+"""Longest stream: 64 writes whose statuses, 14 bytes each, must fit into the board's ring of 4096 bytes."""
 
 CHUNK_WITHOUT_FLOW_CONTROL_BYTES: Final = 508
 """While flash is erased (87 ms) the CPU takes nothing from the UART, and without RTS what its buffers cannot
@@ -34,6 +40,9 @@ class XdfuTiming:
         flash_bytes_per_s: Slowest flash to wait for; the nRF91's takes 31 kB/s.
         margin_s: On top of what a chunk needs on the wire and in flash.
         schedule_s: For ``#XDFUAPPLY``.
+        slow_flash_s: What flash must add to the line's time of the first chunk to be worth hiding; two page erases take
+            174 ms.
+        settle_s: Silence that shows that the board has worked off what was streamed, on top of the line's time.
         recovery_s: For leading a board out of data mode.
     """
 
@@ -42,4 +51,6 @@ class XdfuTiming:
     flash_bytes_per_s: int = 8_000
     margin_s: float = 3.0
     schedule_s: float = 30.0
+    slow_flash_s: float = 0.1
+    settle_s: float = 0.5
     recovery_s: float = 60.0
