@@ -18,12 +18,15 @@ working flow control it would overflow the board's buffers at any rate. Then chu
 STREAM_BYTES: Final = 64 * 1024
 """Longest stream: 64 writes whose statuses, 14 bytes each, must fit into the board's ring of 4096 bytes."""
 
-CHUNK_WITHOUT_FLOW_CONTROL_BYTES: Final = 508
-"""While flash is erased (87 ms) the CPU takes nothing from the UART, and without RTS what its buffers cannot
-hold is lost. They are 3 x 256 bytes, of which one may be nearly used up by the command; so chunk and nudge
-fit into two."""
+CHUNK_WITHOUT_FLOW_CONTROL_BYTES: Final = 4096
+"""What the board's data mode collects before it writes any of it to flash (``SM_DATAMODE_BUF_SIZE``), so that nothing but
+the three bytes of the nudge arrives while the CPU stands still. Where it is smaller, or where the host pauses within a
+chunk and the board writes early, bytes are lost, and the next attempt uses shorter chunks."""
 
 SMALLEST_CHUNK_BYTES: Final = 508
+"""While flash is erased (87 ms) the CPU takes nothing from the UART, and without RTS what its buffers cannot hold is
+lost. They are 3 x 256 bytes, of which one may be in use; so chunk and nudge fit into two."""
+
 SHRINK_FACTOR: Final = 4
 
 BUFFERED_BYTES: Final = 16 * 1024

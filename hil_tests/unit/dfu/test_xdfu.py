@@ -90,12 +90,16 @@ def test_images_of_every_size_around_a_chunk_arrive_whole(size: int) -> None:
         assert modem.sessions == [IMAGE[:size]]
 
 
-def test_without_flow_control_a_chunk_fits_the_boards_buffers() -> None:
-    with bench(flow_control=False) as (modem, _, target):
-        run_all(target, IMAGE[:2000])
-        assert modem.sessions == [IMAGE[:2000]]
+def test_without_flow_control_a_chunk_fits_what_data_mode_collects_and_after_losses_the_uarts_buffers() -> (
+    None
+):
+    with bench(flow_control=False) as (modem, board, target):
+        board.link.outgoing_hook = lambda data: data[:-100] if len(data) > 1000 and data[0] != 0xFF else data
+        run_all(target, IMAGE[:9000])
+        assert modem.sessions[-1] == IMAGE[:9000]
         sizes = [int(size) for size in re.findall(rb"AT#XDFUWRITE=0,\d+,(\d+)\r", bytes(modem.received))]
-        assert max(sizes) + len(b"AT\r") <= 2 * 256
+        assert sizes[:2] == [4096, 1024]
+        assert max(sizes[2:]) + len(b"AT\r") <= 2 * 256
 
 
 def test_urcs_in_between_change_nothing() -> None:
