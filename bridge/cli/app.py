@@ -7,6 +7,7 @@ import typer
 
 from bridge import __version__
 from bridge.cli import (
+    bench,
     board_commands,
     cloud,
     demo,
@@ -29,7 +30,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (flash, run_agent, history, demo, board_commands, smp, probe, image, virtual_board, cloud):
+for group in (
+    flash,
+    run_agent,
+    history,
+    demo,
+    board_commands,
+    smp,
+    probe,
+    image,
+    virtual_board,
+    cloud,
+    bench,
+):
     group.register(app)
 
 
