@@ -156,6 +156,22 @@ class AtClient:
             self._begin(text)
             self._link.write(data + encode_command(text, self.terminator), timeout_s)
 
+    def send_streamed(self, text: str, data: bytes, timeout_s: float) -> None:
+        """Write a command with raw bytes directly behind it, and do not wait.
+
+        Several may be under way; each gets a result of its own from :meth:`poll_result`, in their order.
+
+        Raises:
+            LinkError: They did not leave in time, or the link is lost.
+        """
+        with self._commands:
+            with self._changed:
+                if self._lost is not None:
+                    raise self._lost
+                self._unanswered += 1
+                self._parser.begin_command(text)
+            self._link.write(encode_command(text, self.terminator) + data, timeout_s)
+
     def poll_result(self, timeout_s: float) -> FinalResult | None:
         """The next final result, or None if there is none in time."""
         return self._collect([], timeout_s)

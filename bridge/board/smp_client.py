@@ -96,13 +96,23 @@ class SmpClient:
 
     # --- messages -------------------------------------------------------------------------------------------
 
-    def post(self, message: SmpMessage) -> None:
+    @property
+    def flow_control(self) -> bool:
+        """Whether the line has RTS/CTS."""
+        return self._link.flow_control
+
+    def post(self, message: SmpMessage, *, fresh_line: bool = False) -> None:
         """Send a message and do not wait.
+
+        Args:
+            message: The message.
+            fresh_line: End whatever incomplete line the board may have first; a frame behind one would be lost.
 
         Raises:
             LinkError: The link is lost, or the board does not take the bytes.
         """
-        self._link.write(encode_frame(message.encode(), self._line_bytes), _WRITE_TIMEOUT_S)
+        frame = encode_frame(message.encode(), self._line_bytes)
+        self._link.write(b"\n" + frame if fresh_line else frame, _WRITE_TIMEOUT_S)
 
     def next_answer(self, timeout_s: float) -> SmpMessage | None:
         """The next answer, or None when none comes in time.

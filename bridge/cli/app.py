@@ -7,6 +7,7 @@ import typer
 
 from bridge import __version__
 from bridge.cli import (
+    bench,
     board_commands,
     campaign,
     cloud,
@@ -42,6 +43,7 @@ for group in (
     virtual_board,
     cloud,
     campaign,
+    bench,
 ):
     group.register(app)
 

@@ -108,6 +108,7 @@ def flash(
         probe_board=board,
     )
     with ExitStack() as stack:
+        stack.callback(source.close)
         update: Update | LocalUpdate
         if check_only:
             update = Update(source, route, options=options)

@@ -1,17 +1,22 @@
-"""Ctrl-C and SIGTERM: a first one ends things in order, a second one at once."""
+"""Ctrl-C and SIGTERM: a first one ends things in order, a second one at once.
+
+Python runs a signal's handler between two steps of the main thread, and so not at all while that waits for a lock or for a
+library. The number of the signal is written into a pipe at once (``signal.set_wakeup_fd``), so the pipe is what is listened to.
+"""
 
 import os
 import signal
-import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Final
 
 from bridge.cli.output import console
 from bridge.errors import InterruptedUpdateError
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_STDERR: Final = 2
+_END: Final = b"\0"
 
 
 @contextmanager
@@ -21,19 +26,13 @@ def until_interrupted() -> Iterator[Callable[[], None]]:
     Yields:
         A function that blocks until one of them has come. It may have come before.
     """
-    reader, writer = os.pipe()
+    with _signal_pipe() as (reader, _):
 
-    def wait() -> None:
-        os.read(reader, 1)
+        def wait() -> None:
+            while os.read(reader, 1)[0] not in _SIGNALS:
+                pass
 
-    # A pipe, because a handler runs between any two steps of the main thread and must not touch locks that it may hold.
-    before = {number: signal.signal(number, lambda *_: os.write(writer, b".")) for number in _SIGNALS}
-    try:
         yield wait
-    finally:
-        _restore(before)
-        os.close(reader)
-        os.close(writer)
 
 
 @contextmanager
@@ -44,32 +43,49 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
     Nothing is scheduled or confirmed by halves, and the journal knows how far it was.
 
     Args:
-        stop: Asks; called in the main thread between any two of its steps, so it must not wait for anything.
+        stop: Asks; called in a thread of its own.
     """
-    asked = False
+    with _signal_pipe() as (reader, writer):
+        listener = threading.Thread(target=_listen, args=(reader, stop), name="signals", daemon=True)
+        listener.start()
+        try:
+            yield
+        finally:
+            os.write(writer, _END)
+            listener.join()
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
+
+def _listen(reader: int, stop: Callable[[], None]) -> None:
+    asked = False
+    while (number := os.read(reader, 1)) != _END:
+        if number[0] not in _SIGNALS:
+            continue
         if asked:
             _leave_now()
         asked = True
-        # Straight to the descriptor: the main thread may be in the middle of writing to the console.
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"\nstopping; once more to stop at once\n")
+        # Straight to the descriptor: nobody knows who holds the console's lock now.
+        os.write(_STDERR, b"\nstopping; once more to stop at once\n")
         stop()
-
-    before = {number: signal.signal(number, ask) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        _restore(before)
 
 
 def _leave_now() -> None:
     if console.is_terminal:
-        os.write(2, b"\x1b[?25h")  # the progress bar hides the cursor
+        os.write(_STDERR, b"\x1b[?25h")  # the progress bar hides the cursor
     os._exit(InterruptedUpdateError.exit_code)
 
 
-def _restore(before: "dict[signal.Signals, signal._HANDLER]") -> None:
-    for number, handler in before.items():
-        signal.signal(number, handler)
+@contextmanager
+def _signal_pipe() -> Iterator[tuple[int, int]]:
+    """The two ends of a pipe that gets the number of each signal that comes."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    handlers = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield reader, writer
+    finally:
+        signal.set_wakeup_fd(before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)

@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 CHUNK_BYTES: Final = 4096
 _ERASE_TIMEOUT_S: Final = 60.0
 _IMPOSSIBLE_OFFSET: Final = 0x7FFF_FFFF
+_RECOVERY_LINE_BUFFERS: Final = 8
+"""``BOOT_LINE_BUFS`` by default; recovery does not tell, and the upload finds out when it has fewer."""
 
 
 class SmpTarget:
@@ -76,6 +78,7 @@ class SmpTarget:
             bytes.fromhex(image.sha256) if image.sha256 else None,
             image=self._upload_image(image.image_index),
             start=start,
+            line_buffers=_RECOVERY_LINE_BUFFERS if self._recovery else None,
         )
         return start
 

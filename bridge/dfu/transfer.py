@@ -68,7 +68,6 @@ def transfer(
             if attempt == tries:
                 raise _give_up(error, tries) from error
         else:
-            target.finish()
             return
 
 
@@ -89,6 +88,7 @@ def _attempt(
         target.write(chunk)
         offset += len(chunk)
         yield TransferStep(offset, size_bytes, attempt, meter.rate_at(offset))
+    target.finish()
 
 
 def _preparation(kind: ImageKind, attempt: int) -> str | None:

@@ -10,18 +10,19 @@ address of a write is ignored (bytes are appended), data mode ends only with the
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NoReturn
 
 from bridge import clock
 from bridge.board import Board, rescue
 from bridge.dfu.delta_area import DeltaArea
 from bridge.dfu.target import TransferImage, TransferRestartError
+from bridge.dfu.xdfu_stream import BytesLostError, XdfuStream
 from bridge.dfu.xdfu_tuning import (
     BUFFERED_BYTES,
     CHUNK_WITH_FLOW_CONTROL_BYTES,
     CHUNK_WITHOUT_FLOW_CONTROL_BYTES,
-    SHRINK_FACTOR,
-    SMALLEST_CHUNK_BYTES,
+    SHORTER_CHUNK_BYTES,
+    STREAMED_CHUNK_BYTES,
     XdfuTiming,
 )
 from bridge.errors import BoardRefusedError, LinkError, UsageError
@@ -56,6 +57,7 @@ class XdfuTarget:
         board: The board, in AT mode.
         on_notice: Called with remarks for people, such as that the modem erases.
         timing: How long the board may take.
+        streams: Keep several chunks under way, where the line has RTS/CTS and until something is lost.
     """
 
     route: Final = "xdfu"
@@ -70,6 +72,7 @@ class XdfuTarget:
         *,
         on_notice: Callable[[str], None] | None = None,
         timing: XdfuTiming | None = None,
+        streams: bool = True,
     ) -> None:
         self._board = board
         self._at = board.at
@@ -85,6 +88,8 @@ class XdfuTarget:
             command_timeout_s=self._timing.command_s,
             erase_timeout_s=self._timing.erase_s,
         )
+        self._streams = streams
+        self._stream: XdfuStream | None = None
         self._type = XdfuType.APPLICATION
         self._size_bytes = 0
         self._offset = 0
@@ -95,7 +100,7 @@ class XdfuTarget:
     @property
     def chunk_size_bytes(self) -> int:
         """Preferred size of a chunk; smaller after each failure."""
-        return self._chunk_bytes
+        return STREAMED_CHUNK_BYTES if self._stream is not None else self._chunk_bytes
 
     @property
     def in_place(self) -> bool:
@@ -112,30 +117,69 @@ class XdfuTarget:
         else:
             self._init_application(size_bytes)
             self._offset = 0
+        self._stream = self._new_stream()
         return self._offset
 
     def write(self, chunk: bytes) -> None:
-        """``#XDFUWRITE``: command, raw bytes, and right behind them an ``AT`` that makes the status come."""
+        """``#XDFUWRITE``: streamed with RTS/CTS until something is lost for the first time, else one by one."""
         with self._at.session():
             self._touched = True
             self._area.written_bytes = None
-            try:
-                status = self._write_chunk(chunk)
-            except _BytesLostError as error:
-                self._recover(len(chunk), str(error))
+            if self._stream is not None:
+                self._write_streamed(self._stream, chunk)
+            else:
+                self._write_alone(chunk)
+
+    def _write_streamed(self, stream: XdfuStream, chunk: bytes) -> None:
+        self._may_be_in_data_mode = True
+        try:
+            stream.send(self._offset, chunk)
+        except BytesLostError as error:
+            stream.settle()
+            self._recover(STREAMED_CHUNK_BYTES, str(error))
+        self._offset += len(chunk)
+        self._after_streaming(stream)
+
+    def _drain(self, stream: XdfuStream) -> None:
+        try:
+            stream.drain()
+        except BytesLostError as error:
+            stream.settle()
+            self._recover(STREAMED_CHUNK_BYTES, str(error))
+        self._after_streaming(stream)
+
+    def _after_streaming(self, stream: XdfuStream) -> None:
+        if stream.is_drained:
             self._may_be_in_data_mode = False
-            if not status.ok:
-                self._shrink()
-                raise TransferRestartError(
-                    f"the board reported {status} for the bytes from {self._offset} on",
-                    reason="write-failed",
-                    offset=self._offset,
-                )
-            self._offset += len(chunk)
+            self._check_written(stream.failed)
             self._area.written_bytes = self._offset
 
+    def _write_alone(self, chunk: bytes) -> None:
+        """Command, raw bytes, and right behind them an ``AT`` that makes the status come."""
+        try:
+            status = self._write_chunk(chunk)
+        except BytesLostError as error:
+            self._recover(len(chunk), str(error))
+        self._may_be_in_data_mode = False
+        self._check_written(None if status.ok else status)
+        self._offset += len(chunk)
+        self._area.written_bytes = self._offset
+
+    def _check_written(self, failed: XdfuStatus | None) -> None:
+        if failed is None:
+            return
+        self._shrink()
+        raise TransferRestartError(
+            f"the board reported {failed} for bytes before {self._offset}",
+            reason="write-failed",
+            offset=self._offset,
+        )
+
     def finish(self) -> None:
-        """Check the count; the board flushes with ``#XDFUAPPLY``."""
+        """Wait for the last statuses and check the count; the board flushes with ``#XDFUAPPLY``."""
+        if self._stream is not None:
+            with self._at.session():
+                self._drain(self._stream)
         if self._offset != self._size_bytes or not self._size_bytes:
             raise LinkError(
                 f"{self._offset} of {self._size_bytes} bytes were written",
@@ -157,7 +201,7 @@ class XdfuTarget:
                 self._at.flush_urcs()  # if only the OK was lost, the status still comes
             try:
                 status = self._wait_status(XdfuOperation.APPLY, self._timing.schedule_s)
-            except _BytesLostError as error:
+            except BytesLostError as error:
                 raise LinkError(f"{error} after #XDFUAPPLY", reason="no-answer") from error
         if not status.ok:
             raise BoardRefusedError(
@@ -174,6 +218,7 @@ class XdfuTarget:
         trailer of an earlier session may still be in the slot.
         """
         with self._at.session():
+            self._streams, self._stream = False, None
             if self._may_be_in_data_mode:
                 self._leave_data_mode(self._chunk_bytes)
             if self._touched and self._type in _SLOT_TYPES:
@@ -211,7 +256,7 @@ class XdfuTarget:
             self._at.send_then_command(chunk, _NUDGE, wire_s + self._timing.margin_s)
         except LinkError as error:
             if error.reason in {"no-answer", "write-timeout"}:
-                raise _BytesLostError(error.message) from error
+                raise BytesLostError(error.message) from error
             raise
         buffered_s = wire_s * min(1.0, BUFFERED_BYTES / len(chunk))
         self._wait_nudge(buffered_s + self._timing.margin_s)
@@ -226,7 +271,7 @@ class XdfuTarget:
         while self._at.poll_result(deadline - clock.monotonic()) is not None:
             if self._at.take_urcs(DATA_MODE_EXIT_URC):
                 return
-        raise _BytesLostError(f"the board still waits for data {timeout_s:.1f} s after the last byte")
+        raise BytesLostError(f"the board still waits for data {timeout_s:.1f} s after the last byte")
 
     def _wait_status(self, operation: XdfuOperation, timeout_s: float) -> XdfuStatus:
         def wanted(urc: str) -> bool:
@@ -238,7 +283,7 @@ class XdfuTarget:
         except LinkError as error:
             if error.reason != "no-answer":
                 raise
-            raise _BytesLostError("the board did not report how it went") from error
+            raise BytesLostError("the board did not report how it went") from error
         status = parse_status(urc)
         assert status is not None
         return status
@@ -248,7 +293,7 @@ class XdfuTarget:
 
     # --- when it goes wrong ---------------------------------------------------------------------------------
 
-    def _recover(self, announced_bytes: int, what: str) -> None:
+    def _recover(self, announced_bytes: int, what: str) -> NoReturn:
         offset = self._offset
         _log.warning("bytes lost from %d on: %s", offset, what)
         self._leave_data_mode(announced_bytes)
@@ -275,8 +320,21 @@ class XdfuTarget:
         self._at.take_urcs(DATA_MODE_EXIT_URC)
         self._may_be_in_data_mode = False
 
+    def _new_stream(self) -> XdfuStream | None:
+        if self._streams and self._board.link.flow_control:
+            self._at.take_urcs(self._is_status)
+            self._at.take_urcs(DATA_MODE_EXIT_URC)
+            return XdfuStream(self._at, self._board.link, self._write_command, self._timing)
+        return None
+
+    def _write_command(self, offset: int, size_bytes: int) -> str:
+        return write_command(self._type, offset, size_bytes)
+
     def _shrink(self) -> None:
-        self._chunk_bytes = max(SMALLEST_CHUNK_BYTES, self._chunk_bytes // SHRINK_FACTOR)
+        self._streams = False
+        self._stream = None
+        first = self._chunk_bytes > SHORTER_CHUNK_BYTES
+        self._chunk_bytes = SHORTER_CHUNK_BYTES if first else CHUNK_WITHOUT_FLOW_CONTROL_BYTES
 
     def _overwrite_first_page(self) -> None:
         self._at.command_again(init_command(self._type, _PAGE_BYTES), timeout_s=self._timing.command_s)
@@ -321,7 +379,3 @@ class XdfuTarget:
         return BoardRefusedError(
             f"the image of {size_bytes} bytes is too large for the board's slot", reason="too-large"
         )
-
-
-class _BytesLostError(Exception):
-    """The board did not get all bytes of a chunk, or nobody knows."""

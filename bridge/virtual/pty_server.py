@@ -6,8 +6,11 @@ the client chose; modem lines such as DTR do not exist on a pty and count as ass
 """
 
 import contextlib
+import fcntl
 import os
 import selectors
+import struct
+import sys
 import termios
 import threading
 import tty
@@ -17,6 +20,9 @@ from bridge.virtual.board import VirtualBoard
 from bridge.virtual.cable import DEFAULT_BAUD
 
 _OUTPUT_LIMIT_BYTES: Final = 65_536
+_TCGETS2: Final = 0x802C542A
+_TERMIOS2: Final = struct.Struct("=4I20s2I")
+"""Linux ``struct termios2``: flags, line discipline with control characters, input and output rate."""
 _SPEEDS: Final = {
     getattr(termios, name): int(name[1:])
     for name in dir(termios)
@@ -92,11 +98,21 @@ class PtyServer:
             if not self._open:
                 return
             settings = termios.tcgetattr(self._master)
-        baud = _SPEEDS.get(settings[5], DEFAULT_BAUD)
+            baud = _SPEEDS.get(settings[5]) or self._free_speed()
         flow_control = bool(settings[2] & termios.CRTSCTS)
         host_end = self._board.cable.host_end
         if (baud or DEFAULT_BAUD, flow_control) != (host_end.baud, host_end.flow_control):
             self._board.cable.set_host_end(baud=baud or DEFAULT_BAUD, flow_control=flow_control)
+
+    def _free_speed(self) -> int:
+        """The rate of a client that gave it as a number, as Rust's serialport does, and not as one of the constants."""
+        if sys.platform != "linux":
+            return DEFAULT_BAUD
+        try:
+            settings = fcntl.ioctl(self._master, _TCGETS2, bytes(_TERMIOS2.size))
+        except OSError:
+            return DEFAULT_BAUD
+        return int(_TERMIOS2.unpack(settings)[-1])
 
     def _wake(self) -> None:
         with self._descriptors, contextlib.suppress(BlockingIOError):

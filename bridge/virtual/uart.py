@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from bridge.virtual import line_noise
 from bridge.virtual.cable import DEFAULT_BAUD, HostEnd
-from bridge.virtual.clock import NS_PER_MS, NS_PER_S, Timeline, Timer
+from bridge.virtual.clock import NS_PER_S, NS_PER_US, Timeline, Timer
 from bridge.virtual.faults import ByteFaults
 from bridge.virtual.uart_options import Reception, UartOptions
 from bridge.virtual.uart_reception import make_memory
@@ -22,7 +22,6 @@ RX_BUFFER_BYTES: Final = 256
 TX_BUFFER_BYTES: Final = 256
 BAUD_RATES: Final = (115_200, 230_400, 460_800, 921_600, 1_000_000)
 
-_RX_IDLE_NS: Final = 2 * NS_PER_MS
 _BITS_PER_BYTE: Final = 10
 _TX_PIECE_BYTES: Final = 64
 _LOST_PIECE_BYTES: Final = 256
@@ -193,6 +192,7 @@ class Uart:
         self._receive_from(held_until_ns)
 
     def _arrive(self, start_ns: int, size: int, host: HostEnd) -> None:
+        assert self._arrival is not None
         self._rx_line_free_ns = self._timeline.now_ns
         kept: list[int] | None = None
         sent = size
@@ -208,7 +208,8 @@ class Uart:
             data = self._rx_faults.apply(data)
             if data:
                 self._store(data)
-        self._receive_from(self._rx_line_free_ns)
+        if not self._arrival.active:  # whoever was told may have read, which goes on receiving
+            self._receive_from(self._rx_line_free_ns)
 
     def _through_fifo(self, start_ns: int, size: int, host: HostEnd) -> tuple[list[int], int]:
         """Which bytes are received, and how many have left the host, when the CPU does not always fetch them."""
@@ -247,7 +248,7 @@ class Uart:
                 self._on_received()
             data = data[room:]
         if not told:
-            self._rx_idle = self._timeline.after(_RX_IDLE_NS, self._report)
+            self._rx_idle = self._timeline.after(self._options.idle_us * NS_PER_US, self._report)
 
     def _report(self) -> None:
         self._memory.report()

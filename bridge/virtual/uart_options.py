@@ -31,6 +31,7 @@ class UartOptions:
         buffer_bytes: Size of a DMA buffer.
         buffer_count: How many there are.
         fifo_bytes: What the hardware holds without help, for ``fifo``.
+        idle_us: How long the line is idle before the bytes in an unfinished buffer are reported.
         flow_control: The UART uses RTS/CTS. A host that does too is held back; bytes for one that does not are lost.
     """
 
@@ -38,6 +39,7 @@ class UartOptions:
     buffer_bytes: int = 256
     buffer_count: int = 3
     fifo_bytes: int = 6
+    idle_us: int = 2_000
     flow_control: bool = True
 
     def __post_init__(self) -> None:
@@ -70,6 +72,7 @@ def parse_uart(
     Args:
         reception: ``dma`` or ``fifo``.
         buffers: ``<count>x<bytes>``, such as ``3x256``; None for Serial Modem's.
+        idle_us: How long the line is idle before the bytes in an unfinished buffer are reported.
         flow_control: The UART uses RTS/CTS.
 
     Raises:

@@ -151,11 +151,12 @@ def parse_command(text: str) -> AtCommand | None:
     """Read a command line.
 
     Args:
-        text: The line from ``AT`` on, without terminator.
+        text: The line from ``AT`` on, without terminator. To Serial Modem it is a C string: it ends at a NUL.
 
     Returns:
         The command, or None when the grammar check of Serial Modem refuses it (the board answers ``ERROR``).
     """
+    text = text.partition("\0")[0]
     if not _GRAMMAR.fullmatch(text):
         return None
     body = text[2:]

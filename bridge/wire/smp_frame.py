@@ -56,6 +56,11 @@ def line_count(message_bytes: int, line_bytes: int = DEFAULT_LINE_BYTES) -> int:
     return -(-text // step)
 
 
+def largest_message_bytes(lines: int, line_bytes: int = DEFAULT_LINE_BYTES) -> int:
+    """Longest message that takes no more than so many lines."""
+    return lines * ((line_bytes - _LINE_OVERHEAD_BYTES) // 4 * 3) - _LENGTH_BYTES - _CRC_BYTES
+
+
 class SmpFrameDecoder:
     """Finds frames in a stream of bytes.
 

@@ -3,86 +3,28 @@
 An SMP server answers every upload request with the offset that it wants next, also when it ignored the request, so
 that offset is all that is needed to find back after a loss. Two things must be learned from the device: how many
 requests it can hold (too many, and its buffers overflow, which is much slower than no window at all), and how long it
-takes. Sources: Zephyr ``subsys/mgmt/mcumgr/grp/img_mgmt/src/img_mgmt.c`` and MCUboot ``boot_serial.c`` (a request at the
-wrong offset is answered as if all were well), RFC 6298 (timer).
+takes. A window of more than one is earned, by answers and by page erases survived, and ends at the first loss; how soon it
+may be tried again depends on whether it had proved itself. A request whose answer is later than usual may be lost or may
+have hit a page erase: a short question tells, long before it is time to send everything again. Sources: Zephyr
+``subsys/mgmt/mcumgr/grp/img_mgmt/src/img_mgmt.c`` and MCUboot ``boot_serial.c`` (a request at the wrong offset is answered
+as if all were well).
 """
 
 from collections import deque
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
-_PATIENCE: Final = 8
-"""Answered requests without a loss before the window grows for the first time after a loss."""
-_LONGEST_PATIENCE: Final = 512
-_DECAY: Final = 0.995
-"""How fast the slowest answer is forgotten: a page erase comes once in up to 80 requests, and must still be known then."""
-_SLACK: Final = 1.6
+from bridge.wire.answer_timer import AnswerTimer, WindowLimits
+from bridge.wire.upload_piece import Outcome, Piece, Sent
+from bridge.wire.window_growth import WindowGrowth
+
+__all__ = ["Outcome", "Piece", "UploadWindow", "WindowLimits"]
+
+_ABANDONED: Final = 32
+"""How many given-up requests are remembered, for what their late answers tell."""
 
 
-@dataclass(frozen=True)
-class WindowLimits:
-    """What the device can take.
-
-    Attributes:
-        max_requests: Most requests that may be unanswered: what the device's buffers hold.
-        first_timeout_s: For the answer to the first request, before which a server may erase the whole slot.
-        initial_timeout_s: For the others, until answers have shown how long they take.
-        min_timeout_s: Never expect an answer sooner than this.
-        max_timeout_s: Never wait longer than this for one.
-        max_tries: How often to send without any progress before giving up.
-    """
-
-    max_requests: int = 1
-    first_timeout_s: float = 40.0
-    initial_timeout_s: float = 1.0
-    min_timeout_s: float = 0.05
-    max_timeout_s: float = 8.0
-    max_tries: int = 10
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One request.
-
-    Attributes:
-        number: Counts the requests; the low eight bits are the SMP sequence number.
-        offset: First byte of the image in it.
-        size_bytes: How many bytes; 0 only asks the device for its offset.
-    """
-
-    number: int
-    offset: int
-    size_bytes: int
-
-    @property
-    def sequence(self) -> int:
-        """SMP sequence number of the request."""
-        return self.number & 0xFF
-
-    @property
-    def end(self) -> int:
-        """First byte after it."""
-        return self.offset + self.size_bytes
-
-
-class Outcome(StrEnum):
-    """What an answer meant."""
-
-    ADVANCED = "advanced"
-    """The device has more of the image than before."""
-    WENT_BACK = "went-back"
-    """Something was lost; the next piece starts where the device wants it."""
-    STALE = "stale"
-    """The answer to a request that does not matter any more."""
-    SESSION_LOST = "session-lost"
-    """The device wants an offset that it had passed: it has restarted, or somebody else uploads."""
-
-
-@dataclass(frozen=True)
-class _Sent:
-    piece: Piece
-    time_s: float
+_ERASE_SIGN_S: Final = 0.04
+"""A device that was busy for this long after a question had been sent was erasing a page, which takes twice as long."""
 
 
 class UploadWindow:
@@ -98,6 +40,9 @@ class UploadWindow:
         acknowledged: Bytes that the device certainly has.
         losses: How often something was lost.
         sent_bytes: Bytes of the image in all requests, repeated ones included.
+        questions: How often the device was asked where it is.
+        end_unseen: The server said, instead of confirming the last piece, that it wants the beginning: it has forgotten
+            the session, as Zephyr's does when an upload is complete, and the answer that said so was lost.
     """
 
     def __init__(self, size_bytes: int, limits: WindowLimits, start: int = 0) -> None:
@@ -105,14 +50,19 @@ class UploadWindow:
         self._limits = limits
         self._next = self.acknowledged = start
         self._number = 0
-        self._outstanding: deque[_Sent] = deque()
-        self._window = 1
-        self._streak = 0
-        self._patience = 1
+        self._outstanding: deque[Sent] = deque()
+        self._abandoned: dict[int, float] = {}
+        self._growth = WindowGrowth(limits.max_requests, start, flow_control=limits.flow_control)
+        self._idle_question: int | None = None
+        self._last_was_slow = False
         self._tries = 0
-        self._timer = _Timer(limits)
+        self._spoiled = False
+        self._timer = AnswerTimer(limits)
         self.losses = 0
         self.sent_bytes = 0
+        self.questions = 0
+        self.end_unseen = False
+        self._last_start = start
 
     @property
     def done(self) -> bool:
@@ -122,7 +72,7 @@ class UploadWindow:
     @property
     def window(self) -> int:
         """How many requests may be unanswered now."""
-        return self._window
+        return self._growth.window
 
     @property
     def outstanding(self) -> int:
@@ -140,10 +90,18 @@ class UploadWindow:
         return self._tries >= self._limits.max_tries
 
     @property
+    def unsure(self) -> bool:
+        """Whether the device may hold the beginning of something whose end was lost, which would spoil what comes next."""
+        return self._spoiled or self._asking or (bool(self._outstanding) and not self._growth.proven)
+
+    @property
     def may_send(self) -> bool:
         """Whether a piece may be sent now."""
-        alone = self._outstanding and self._outstanding[0].piece.offset == 0
-        return not alone and self._next < self._size_bytes and len(self._outstanding) < self._window
+        if self._outstanding and self._outstanding[0].piece.offset == 0:
+            return False
+        requests = len(self._outstanding) - self._asking
+        free = requests < self._growth.window and len(self._outstanding) < self._limits.max_requests
+        return free and self._next < self._size_bytes
 
     def send(self, size_bytes: int, now_s: float) -> Piece:
         """Take the next piece, which the caller sends at once.
@@ -152,11 +110,21 @@ class UploadWindow:
             size_bytes: How many bytes the caller puts into it, at most what is left of the image.
             now_s: The time.
         """
-        piece = Piece(self._number, self._next, min(size_bytes, self._size_bytes - self._next))
-        self._number += 1
-        self._outstanding.append(_Sent(piece, now_s))
+        piece = self._take_number(self._next, min(size_bytes, self._size_bytes - self._next), now_s)
         self._next = piece.end
+        self._last_start = piece.offset
         self.sent_bytes += piece.size_bytes
+        return piece
+
+    def ask(self, now_s: float) -> Piece:
+        """Take a piece without bytes, which the caller sends at once to learn what offset the device wants."""
+        self.questions += 1
+        return self._take_number(self._next, 0, now_s)
+
+    def _take_number(self, offset: int, size_bytes: int, now_s: float) -> Piece:
+        piece = Piece(self._number, offset, size_bytes)
+        self._number += 1
+        self._outstanding.append(Sent(piece, now_s))
         return piece
 
     def deadline_s(self) -> float | None:
@@ -166,7 +134,22 @@ class UploadWindow:
         oldest = self._outstanding[0]
         if oldest.piece.offset == 0:
             return oldest.time_s + self._limits.first_timeout_s
-        return max(oldest.time_s, self._timer.last_answer_s) + self._timer.timeout_s
+        return self._quiet_since_s + self._timer.timeout_s
+
+    def question_s(self) -> float | None:
+        """When to call :meth:`ask`; None while there is nothing to ask, or the device could not hold one more request."""
+        if not 0 < len(self._outstanding) < self._limits.max_requests or self._asking:
+            return None
+        return self._quiet_since_s + self._timer.question_s
+
+    @property
+    def _quiet_since_s(self) -> float:
+        sent = self._outstanding[-1 if self._asking else 0]
+        return max(sent.time_s, self._timer.last_answer_s)
+
+    @property
+    def _asking(self) -> bool:
+        return any(not sent.piece.size_bytes for sent in self._outstanding)
 
     def on_timeout(self) -> None:
         """Nothing came in time: start again at the last byte that the device certainly has, one request at a time."""
@@ -183,25 +166,56 @@ class UploadWindow:
             now_s: The time.
         """
         sent = self._take(sequence)
+        self._weigh_question(sequence, sent)
         if sent is None:
-            # Late, after it was given up. What it says about the device's progress still counts.
+            # Late, after it was given up. What it says about the device's progress and pace still counts.
+            if sequence in self._abandoned:
+                self._timer.measure(now_s - self._abandoned.pop(sequence))
             return self._advance(offset) if self.acknowledged < offset <= self._next else Outcome.STALE
-        self._timer.measure(
-            now_s - sent.time_s
-        )  # a repeated request has a number of its own, so this is never wrong
         self._timer.last_answer_s = now_s
+        if sent.piece.size_bytes:
+            # A repeated request has a number of its own, so this is never wrong.
+            slow = self._timer.measure(now_s - sent.time_s)
+            if offset >= sent.piece.end:
+                self._last_was_slow = slow
+        elif self._opening(sent.piece):  # what it wants belongs to an earlier session
+            self._go_back(self.acknowledged)
+            return Outcome.WENT_BACK
+        if offset == 0 and self._only_the_end_is_open:
+            self.end_unseen = True
+            return self._advance(self._size_bytes)
         if offset < self.acknowledged:
             self._tries += 1
             self._go_back(self.acknowledged)
             return Outcome.SESSION_LOST
-        if sent.piece.end == offset or offset > sent.piece.end:
-            self._grow()
+        if offset >= sent.piece.end:
+            self._spoiled = False
+            if sent.piece.size_bytes:
+                self._growth.on_answer(offset)
             return self._advance(offset)
+        return self._fall_behind(sent.piece, offset)
+
+    @property
+    def _only_the_end_is_open(self) -> bool:
+        return 0 < self.acknowledged == self._last_start and self._next == self._size_bytes
+
+    def _weigh_question(self, sequence: int, sent: Sent | None) -> None:
+        """A question whose occasion passed while it was under way: does its answer come, before that of anything later?"""
+        if self._idle_question is None or (sent is None and sequence != self._idle_question):
+            return
+        self._growth.on_evidence(sequence == self._idle_question)
+        self._idle_question = None
+
+    def _opening(self, question: Piece) -> bool:
+        """Whether a question was answered before the request that opens the session."""
+        return question.offset > 0 and self.acknowledged == 0
+
+    def _fall_behind(self, piece: Piece, offset: int) -> Outcome:
         advanced = offset > self.acknowledged
         self._tries = 0 if advanced else self._tries + 1
         self.acknowledged = offset
-        if sent.piece.offset < offset:  # the device rounds down to whole words: nothing was lost
-            self._outstanding.clear()
+        if piece.offset < offset:  # the device rounds down to whole words: nothing was lost
+            self._abandon()
             self._next = offset
         else:
             self._go_back(offset)
@@ -212,11 +226,20 @@ class UploadWindow:
         advanced = offset > self.acknowledged
         self.acknowledged = max(self.acknowledged, offset)
         self._next = max(self._next, self.acknowledged)
-        while self._outstanding and self._outstanding[0].piece.end <= self.acknowledged:
+        while self._outstanding and self._answered(self._outstanding[0].piece):
             self._outstanding.popleft()  # its answer was lost, or is still to come
+        if self._outstanding and not any(sent.piece.size_bytes for sent in self._outstanding):
+            question = self._outstanding[-1]
+            if self._timer.last_answer_s - question.time_s > _ERASE_SIGN_S:
+                self._idle_question = question.piece.sequence
+            self._outstanding.clear()
+            self._spoiled = True  # it may have been cut off in the middle
         return Outcome.ADVANCED if advanced else Outcome.STALE
 
-    def _take(self, sequence: int) -> _Sent | None:
+    def _answered(self, piece: Piece) -> bool:
+        return piece.end <= self.acknowledged and (piece.size_bytes > 0 or piece.end < self.acknowledged)
+
+    def _take(self, sequence: int) -> Sent | None:
         """The unanswered request with that number; older ones that were not answered are lost, or their answers are."""
         found = next((sent for sent in self._outstanding if sent.piece.sequence == sequence), None)
         while found is not None and self._outstanding.popleft() is not found:
@@ -225,39 +248,15 @@ class UploadWindow:
 
     def _go_back(self, offset: int) -> None:
         self.losses += 1
-        self._outstanding.clear()
+        self._spoiled = True
+        self._abandon()
         self._next = offset
-        self._streak = 0
-        if self._window > 1:  # perhaps more than the device can hold: be slower to try that again
-            self._patience = min(max(_PATIENCE, 2 * self._patience), _LONGEST_PATIENCE)
-        self._window = 1
+        self._growth.on_loss(after_erase=self._last_was_slow)
 
-    def _grow(self) -> None:
-        self._streak += 1
-        if self._streak >= self._patience * self._window and self._window < self._limits.max_requests:
-            self._window += 1
-            self._streak = 0
-
-
-class _Timer:
-    """How long to wait for an answer: somewhat more than the slowest so far, which is slowly forgotten."""
-
-    def __init__(self, limits: WindowLimits) -> None:
-        self._limits = limits
-        self._slowest_s: float | None = None
-        self._factor = 1
-        self.last_answer_s = float("-inf")
-
-    @property
-    def timeout_s(self) -> float:
-        known = self._slowest_s is not None
-        usual = _SLACK * (self._slowest_s or 0.0) if known else self._limits.initial_timeout_s
-        bounded = max(self._limits.min_timeout_s, usual) * self._factor
-        return min(bounded, self._limits.max_timeout_s)
-
-    def measure(self, duration_s: float) -> None:
-        self._slowest_s = max(duration_s, _DECAY * (self._slowest_s or 0.0))
-        self._factor = 1
-
-    def back_off(self) -> None:
-        self._factor *= 2
+    def _abandon(self) -> None:
+        self._abandoned.update(
+            (sent.piece.sequence, sent.time_s) for sent in self._outstanding if sent.piece.size_bytes
+        )
+        while len(self._abandoned) > _ABANDONED:
+            del self._abandoned[next(iter(self._abandoned))]
+        self._outstanding.clear()

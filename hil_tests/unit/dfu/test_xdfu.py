@@ -30,7 +30,7 @@ def bench(*, flow_control: bool = True) -> Iterator[tuple[FakeSerialModem, Board
         Board.open(modem.path, baud=1_000_000, flow_control=flow_control) as board,
     ):
         modem.received.clear()
-        yield modem, board, XdfuTarget(board, timing=QUICK)
+        yield modem, board, XdfuTarget(board, timing=QUICK, streams=False)
 
 
 def run_all(
@@ -419,7 +419,7 @@ def test_a_dirty_area_is_erased_first_and_that_is_told_when_it_takes_long(
             erasing.set()
 
         monkeypatch.setattr(modem, "_xdfuinit", slow)
-        run_all(XdfuTarget(board, on_notice=notice, timing=QUICK), kind=ImageKind.MODEM_DELTA)
+        run_all(XdfuTarget(board, on_notice=notice, timing=QUICK, streams=False), kind=ImageKind.MODEM_DELTA)
         assert modem.area == IMAGE
     assert len(notices) == 1
     assert "erasing" in notices[0]
@@ -531,7 +531,7 @@ def test_chunks_shrink_to_what_is_safe_without_flow_control_and_not_below() -> N
         for _ in range(6):
             target._shrink()
             sizes.append(target.chunk_size_bytes)
-        assert sizes == [8192, 2048, 512, 508, 508, 508]
+        assert sizes == [8192, 508, 508, 508, 508, 508]
 
 
 def test_the_target_is_one_by_the_protocol() -> None:

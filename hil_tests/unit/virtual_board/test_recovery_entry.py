@@ -9,6 +9,7 @@ import pytest
 from bridge.errors import UsageError
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual.bootloader_options import BootloaderOptions, RecoveryEntry, default_options, parse_entries
+from bridge.virtual.events import BoardEvent
 from bridge.virtual.faults import FaultPlan
 from bridge.virtual.layout import layout_of
 from bridge.virtual.mcuboot import running_version
@@ -63,6 +64,18 @@ class Bench(TappedBoard):
             assert answer["rc"] == 0
             offset = answer["off"]
         return offset
+
+    def send_when(self, kind: str, data: bytes) -> None:
+        """Send bytes at the moment of the first event of a kind; simulated time does not wait for this thread."""
+        sent = False
+
+        def send_once(event: BoardEvent) -> None:
+            nonlocal sent
+            if event.kind == kind and not sent:
+                sent = True
+                self.send(data)
+
+        self.board.on_event(send_once)
 
     def reset_by_smp(self, **body: Any) -> None:
         self.ask_smp(SmpGroup.OS, OsCommand.RESET, body)
@@ -188,8 +201,9 @@ def test_given_half_an_upload_and_a_reset_then_only_one_way_in_saves_the_board(
 
 
 def test_given_a_window_then_a_command_in_it_means_recovery(samples: SampleImages) -> None:
-    with Bench(samples, "window") as bench:
-        bench.send(encode_frame(ECHO_CONTROL.encode()))
+    bench = Bench(samples, "window")
+    bench.send_when("boot", encode_frame(ECHO_CONTROL.encode()))
+    with bench:
         assert bench.answer().body == {"rc": 0}
         assert bench.board.wait_for_event("recovery").details == {"entry": "window"}
         assert bench.in_recovery()
@@ -201,9 +215,10 @@ def test_given_a_window_and_no_command_then_the_application_starts_half_a_second
     samples: SampleImages,
 ) -> None:
     def ready_s(*entries: str, text: bytes = b"") -> float:
-        with Bench(samples, *entries) as bench:
-            if text:
-                bench.send(text)
+        bench = Bench(samples, *entries)
+        if text:
+            bench.send_when("boot", text)
+        with bench:
             return bench.board.wait_for_event("ready").time_s
 
     plain = ready_s()

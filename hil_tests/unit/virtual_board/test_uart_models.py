@@ -271,3 +271,13 @@ def test_random_faults_strike_as_often_as_they_should_and_alike_for_the_same_see
     assert 140 <= dropped <= 260
     flips = ByteFaults(seed=5, rates=FaultRates(flip_every=1_000)).apply(data)
     assert 320 <= sum(a != b for a, b in zip(data, flips, strict=True)) <= 480
+
+
+def test_given_firmware_that_reads_in_its_interrupt_then_bytes_still_come_at_the_lines_rate() -> None:
+    bench = Bench(FIFO, baud=115_200)
+    received: list[tuple[int, bytes]] = []
+    bench.uart._on_received = lambda: received.append((bench.timeline.now_ns, bench.uart.read()))
+    bench.send(DATA[:1152])
+    bench.run_until(200 * NS_PER_MS)
+    assert b"".join(data for _, data in received) == DATA[:1152]
+    assert max(time_ns for time_ns, data in received if data) == pytest.approx(100 * NS_PER_MS, rel=0.001)

@@ -1,0 +1,159 @@
+"""``nrf91-bridge bench``: the bridge and its peers in turn against the same virtual board."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from bridge.cli.options import JsonOption
+from bridge.cli.output import console, emit_json, out, use_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bridge.lab.benchmark.case import Case
+    from bridge.lab.benchmark.report import Row
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("bench")(bench)
+
+
+def bench(
+    full: Annotated[
+        bool, typer.Option("--full/--quick", help="Every rate, size, UART and adapter, which takes hours.")
+    ] = False,
+    route: Annotated[list[str] | None, typer.Option(help="xdfu, smp or recovery; default: all.")] = None,
+    contestant: Annotated[
+        list[str] | None, typer.Option(help="Who takes part, such as bridge or vendor; default: all who can.")
+    ] = None,
+    baud: Annotated[list[int] | None, typer.Option(help="Bit rate.")] = None,
+    size_kib: Annotated[
+        list[int] | None, typer.Option("--size-kib", min=8, help="Image size in KiB.")
+    ] = None,
+    flash: Annotated[
+        Literal["ideal", "real", "both"] | None, typer.Option(help="ideal: flash takes no time.")
+    ] = None,
+    uart: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How the board receives: dma:3x256, fifo; with :no-rts behind for no flow control."
+        ),
+    ] = None,
+    usb_latency_ms: Annotated[
+        list[float] | None, typer.Option("--usb-latency-ms", min=0, help="A USB adapter's delay, each way.")
+    ] = None,
+    buffers: Annotated[
+        list[str] | None, typer.Option(help="Buffers of the SMP server, such as 384x4.")
+    ] = None,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="Each case once more with damaged bytes, where that can succeed.")
+    ] = False,
+    repeat: Annotated[int, typer.Option(min=1, help="How often to measure; the fastest counts.")] = 1,
+    json: JsonOption = False,
+) -> None:
+    """Measure uploads; with options for a part of all cases, exactly those are run."""
+    use_json(json)
+    from bridge.lab.benchmark import case as cases  # noqa: PLC0415
+    from bridge.lab.benchmark.measure import run  # noqa: PLC0415
+    from bridge.lab.benchmark.report import rows  # noqa: PLC0415
+    from bridge.lab.benchmark.routes import ROUTES, route_of  # noqa: PLC0415
+
+    routes = route or list(ROUTES)
+    for name in routes:
+        route_of(name)
+    if any((baud, size_kib, flash, uart, usb_latency_ms, buffers, faults)):
+        uarts = [cases.parse_case_uart(text) for text in uart or ()]
+        wanted = cases.grid(
+            routes,
+            bauds=baud or cases.BAUDS[-1:],
+            sizes=[1024 * size for size in size_kib or ()] or cases.SIZES[:1],
+            ideal={"ideal": (True,), "both": (True, False)}.get(flash or "real", (False,)),
+            uarts=dict.fromkeys(routes, uarts) if uarts else None,
+            latencies_ms=usb_latency_ms or (0,),
+            buffers=[cases.parse_buffers(text) for text in buffers or ("384x4",)],
+            faults=faults,
+        )
+    else:
+        wanted = cases.full(routes) if full else cases.quick(routes)
+    measurements = []
+    for result in run(wanted, contestant, repeat=repeat):
+        measurements.append(result)
+        console.print(f"{_title(result.case)}: {result.contestant} {_rate(result.rate)} {result.error or ''}")
+    table = rows(measurements)
+    if json:
+        for row in table:
+            emit_json({"event": "measurement", **row.to_dict()})
+    else:
+        _show(table)
+
+
+def _title(case: "Case") -> str:
+    parts = [
+        case.route,
+        f"{case.baud} baud",
+        f"{'ideal' if case.ideal_flash else 'real'} flash",
+        case.uart.label,
+    ]
+    if case.route == "smp":
+        parts.append(f"{case.smp.buffer_bytes}x{case.smp.buffer_count}")
+    if case.usb_latency_ms:
+        parts.append(f"{case.usb_latency_ms:g} ms USB")
+    if case.faulty:
+        parts.append("damaged")
+    return f"{', '.join(parts)}, {case.size_bytes // 1024} KiB"
+
+
+def _show(table: "Iterable[Row]") -> None:
+    shown: Case | None = None
+    block: Table | None = None
+    for row in table:
+        case = row.measurement.case
+        if case != shown:
+            if block is not None:
+                out.print(block)
+            shown, block = case, _head(row)
+        assert block is not None
+        block.add_row(*_cells(row))
+    if block is not None:
+        out.print(block)
+
+
+def _head(row: "Row") -> "Table":
+    from rich.table import Table  # noqa: PLC0415
+
+    ceiling = row.ceiling
+    flash = "no limit" if row.measurement.case.ideal_flash else _rate(ceiling.flash)
+    table = Table(
+        title=f"{_title(row.measurement.case)}\nline {_rate(ceiling.line)}, flash {flash}; within reach"
+        f" {_rate(ceiling.reach)} = {ceiling.formula}",
+        title_justify="left",
+        title_style="",
+        min_width=72,
+    )
+    table.add_column("contestant")
+    for name in ("B/s", "of ceiling", "of reach", "CPU s/MB", "CPU %", "to best peer", "slowdown", "lost"):
+        table.add_column(name, justify="right")
+    return table
+
+
+def _cells(row: "Row") -> list[str]:
+    result = row.measurement
+    if not result.ok:
+        return [result.contestant, "failed", *["-"] * 6, (result.error or "image not whole")[:40]]
+    return [
+        result.contestant,
+        f"{result.rate:.0f}",
+        f"{row.of_ceiling:.3f}",
+        f"{row.of_reach:.3f}",
+        f"{result.cpu_s_per_mb:.2f}",
+        f"{100 * result.cpu_load:.1f}",
+        "-" if row.to_best_peer is None else f"{row.to_best_peer:.2f}",
+        "-" if row.slowdown is None else f"{row.slowdown:.2f}",
+        str(result.lost_bytes),
+    ]
+
+
+def _rate(bytes_per_s: float) -> str:
+    return f"{bytes_per_s / 1000:.2f} kB/s"
