@@ -100,8 +100,10 @@ class Host:
     def bury(self) -> None:
         """Note how a process has ended, and do for it what the kernel does then."""
         assert self._process is not None
-        self.steps += self._process.steps
-        self._timeline.note("host", "was killed" if self._process.dead else "ended", step=self._process.steps)
+        steps, killed = self._process.steps, self._process.dead
+        self.steps += steps
+        step = self._process.kill_at_step if killed else steps
+        self._timeline.note("host", "was killed" if killed else "ended", step=step)
         self._world.kill(self._process)
         self._process = self._task = self._agent = None
         self._around.bench.release_port()
