@@ -4,7 +4,6 @@ import logging
 from collections.abc import Generator, Iterator
 from contextlib import closing
 
-from bridge import clock
 from bridge.board import BoardIdentity, BootReport
 from bridge.dfu import DfuTarget, TransferImage
 from bridge.dfu.transfer import transfer
@@ -38,7 +37,7 @@ from bridge.fota.policy import check_head, check_image, check_route
 from bridge.fota.proof import Proof, WantedImage
 from bridge.fota.proving import Proving
 from bridge.fota.route import Route, RouteOpener
-from bridge.fota.second_look import LONGEST_S, LOST, found_again
+from bridge.fota.second_look import LOST, SecondLook
 from bridge.fota.update_options import CommitGate, Recorder, UpdateOptions
 from bridge.image import FirmwareImage, ImageHead, ImageKind, ImageSource
 
@@ -301,44 +300,28 @@ class Update:
             return False
         return isinstance(error, LOST) or self._left_behind is not None
 
-    def _look_again(self, failure: BridgeError) -> Generator[UpdateEvent, None, None]:
+    def _look_again(self, failure: BridgeError) -> Iterator[UpdateEvent]:
         """Find out what became of a board that was lost, and bring the update to an end that is true."""
         assert self._head is not None
+        head = self._head
+
+        def take_up(
+            position: Position, earlier: EarlierRun, route: Route, proof: Proof
+        ) -> Iterator[UpdateEvent]:
+            return self._take_up(position, earlier, route, proof, head)
+
+        look = SecondLook(self._open_plainly, head, _written_kind(head), self._source.wait_size(), failure)
         yield Notice(
             self._stage, f"{failure.message}; the image may be scheduled, so the board is looked at again"
         )
-        deadline_s = clock.monotonic() + LONGEST_S
-        while True:
-            earlier = EarlierRun(self._stage, self._from_version, self._digest, self._board_id)
-            if self._options.earlier is not None and self._stage not in SCHEDULED_STAGES:
-                earlier = self._options.earlier
-            try:
-                with found_again(self._open_plainly, self._head, deadline_s, self._interruption) as (
-                    route,
-                    now,
-                ):
-                    yield from self._settle(failure, earlier, route, now)
-            except LOST as lost:
-                if lost is failure or clock.monotonic() > deadline_s:
-                    raise failure from None
-            else:
-                return
+        yield from look.run(self._how_far, take_up, self._interruption)
 
-    def _settle(
-        self, failure: BridgeError, earlier: EarlierRun, route: Route, now: BoardIdentity
-    ) -> Iterator[UpdateEvent]:
-        assert self._head is not None
-        head, kind = self._head, _written_kind(self._head)
-        proof = route.proof(kind, now)
-        self._running_version = proof.version_of(now)
-        position = find_position(earlier, proof, now, head.version)
-        if position is not Position.UNKNOWN:
-            yield from self._take_up(position, earlier, route, proof, head)
-            return
-        left = discard(route.target(kind), TransferImage(kind, self._source.wait_size()))
-        if isinstance(left, LOST):
-            raise left
-        raise failure
+    def _how_far(self) -> EarlierRun:
+        """How far this run got; or the one before it, if this one changed nothing."""
+        earlier = self._options.earlier
+        if earlier is not None and self._stage not in SCHEDULED_STAGES:
+            return earlier
+        return EarlierRun(self._stage, self._from_version, self._digest, self._board_id)
 
     def _interruption(self) -> BridgeError | None:
         return self._stop_reason if isinstance(self._stop_reason, InterruptedUpdateError) else None
