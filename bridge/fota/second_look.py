@@ -39,6 +39,9 @@ class SecondLook:
         kind: As what it was written.
         size_bytes: Its size.
         failure: Why the board is looked at again; raised when the image is not there.
+
+    Attributes:
+        unfinished: What ran is partly overwritten, and only writing the image once more helps.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class SecondLook:
         self._kind = kind
         self._size_bytes = size_bytes
         self._failure = failure
+        self.unfinished = False
 
     def run(
         self, how_far: Callable[[], EarlierRun], take_up: TakeUp, stop_reason: StopReason
@@ -91,7 +95,11 @@ class SecondLook:
         if position is not Position.UNKNOWN:
             yield from take_up(position, earlier, route, proof)
             return
-        left = discard(route.target(self._kind), TransferImage(self._kind, self._size_bytes))
+        target = route.target(self._kind)
+        if target.in_place and isinstance(self._failure, LOST):
+            self.unfinished = True
+            return
+        left = discard(target, TransferImage(self._kind, self._size_bytes))
         raise left if isinstance(left, LOST) else self._failure
 
 

@@ -136,7 +136,9 @@ class Update:
         except BridgeError as error:
             if not self._is_open_question(error):
                 raise
-            yield from self._look_again(error)
+            unfinished = yield from self._look_again(error)
+            if unfinished:
+                yield from self._on_board(head)
 
     def _on_board(self, head: ImageHead) -> Generator[UpdateEvent, None, None]:
         with self._open_route(head) as route:
@@ -222,6 +224,8 @@ class Update:
     def _pass_point_of_no_return(self, head: ImageHead) -> Iterator[UpdateEvent]:
         """Nothing is written that destroys what runs before all of the image is here, sound, and still wanted."""
         self._judge()
+        if self._committed:
+            return  # there is no way back already
         self._raise_if_stopped()
         self._gate(Stage.TRANSFER)
         self._committed = self._may_be_scheduled = True
@@ -300,8 +304,12 @@ class Update:
             return False
         return isinstance(error, LOST) or self._left_behind is not None
 
-    def _look_again(self, failure: BridgeError) -> Iterator[UpdateEvent]:
-        """Find out what became of a board that was lost, and bring the update to an end that is true."""
+    def _look_again(self, failure: BridgeError) -> Generator[UpdateEvent, None, bool]:
+        """Find out what became of a board that was lost, and bring the update to an end that is true.
+
+        Returns:
+            Whether the image must be written once more: it is neither there, nor what was there before it.
+        """
         assert self._head is not None
         head = self._head
 
@@ -315,6 +323,7 @@ class Update:
             self._stage, f"{failure.message}; the image may be scheduled, so the board is looked at again"
         )
         yield from look.run(self._how_far, take_up, self._interruption)
+        return look.unfinished
 
     def _how_far(self) -> EarlierRun:
         """How far this run got; or the one before it, if this one changed nothing."""

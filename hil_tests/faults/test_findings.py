@@ -66,6 +66,10 @@ FINDINGS = {
         "smp/application-unconfirmed",
         Mishap(K.POWER_AT_FLASH, 135, lasts_s=0.3, tear=Tear.HALF),
     ),
+    "a modem that tells no version over SMP is lost when its firmware is whole": (
+        "modem-smp/modem-full",
+        Mishap(K.POWER_AT_TIME, 9087, lasts_s=400.0),
+    ),
     "the session is taken over when the image is scheduled already": (
         "smp/application",
         Mishap(K.SESSION_TAKEN, 10, lasts_s=60.0),
