@@ -8,7 +8,7 @@ Sources: Zephyr ``subsys/mgmt/mcumgr/grp/img_mgmt`` (the secondary slot, test an
 import logging
 from typing import Any, Final
 
-from bridge.board.smp_answers import ImageState, SlotInfo
+from bridge.board.smp_answers import ImageState, SlotInfo, parse_upload_offset
 from bridge.board.smp_board import SmpBoard
 from bridge.dfu.smp_upload import SmpUpload
 from bridge.dfu.target import TransferImage
@@ -197,7 +197,7 @@ class SmpTarget:
             answer = self._client.request(SmpOp.WRITE, SmpGroup.IMAGE, ImageCommand.UPLOAD, body)
         except BoardRefusedError:
             return 0
-        offset = int(answer.get("off", 0))
+        offset = parse_upload_offset(answer, 0)
         if not 0 < offset < image.size_bytes:
             return 0
         _log.info("the board has %d of %d bytes of an earlier upload", offset, image.size_bytes)
