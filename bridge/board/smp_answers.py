@@ -38,6 +38,17 @@ _IMAGE_REASONS: Final = {
 }
 
 
+_HINTS: Final = {
+    "not-supported": "The firmware that answers was built without this command.",
+    "busy": "The application does not want it now; try again later.",
+    "unknown-digest": "`nrf91-bridge smp state` shows the digests of the images in the slots.",
+    "already-active": "The image runs already; `nrf91-bridge smp confirm` keeps it.",
+    "already-pending": "Another image waits for the next reset (`nrf91-bridge smp state`); reset the board first.",
+    "slot-in-use": "Its image waits for the next reset, or is the one to go back to (`nrf91-bridge smp state`).",
+    "confirm-refused": "Only the image that runs can be confirmed.",
+}
+
+
 @dataclass(frozen=True)
 class SmpParameters:
     """What the server can hold.
@@ -128,10 +139,12 @@ def raise_refusal(answer: SmpMessage) -> None:
         group, code, reasons = answer.group, int(answer.body.get("rc", 0)), _REASONS
     if code:
         said = answer.body.get("rsn")
+        reason = reasons.get(code, "board-refused")
         raise BoardRefusedError(
             f"the board refused SMP request {answer.group}/{answer.command} with error {code} of group {group}"
             + (f" ({said})" if said else ""),
-            reason=reasons.get(code, "board-refused"),
+            reason=reason,
+            hint=_HINTS.get(reason),
         )
 
 

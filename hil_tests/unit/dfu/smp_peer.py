@@ -73,8 +73,12 @@ class SmpPeer:
             ready, _, _ = select.select([self._master, self._wake_read], [], [])
             if self._wake_read in ready:
                 return
-            for message in self._decoder.feed(os.read(self._master, _READ_BYTES)):
-                self._serve(SmpMessage.decode(message))
+            self.receive(os.read(self._master, _READ_BYTES))
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes that came in one go."""
+        for message in self._decoder.feed(data):
+            self._serve(SmpMessage.decode(message))
 
     def _serve(self, request: SmpMessage) -> None:
         self.requests.append(request)

@@ -9,10 +9,13 @@ from typing import Any, Final
 import pytest
 
 from bridge.board.link import Link
+from bridge.board.smp_board import SmpBoard
 from bridge.board.smp_client import SmpClient
+from bridge.dfu.smp import SmpTarget
 from bridge.dfu.smp_upload import SmpUpload
 from bridge.errors import BoardRefusedError, BridgeError, LinkError
-from bridge.wire.smp_message import ImageCommand, OsCommand, SmpGroup, SmpMessage
+from bridge.wire.smp_frame import START
+from bridge.wire.smp_message import ImageCommand, OsCommand, SmpGroup, SmpMessage, SmpOp
 from hil_tests.unit.dfu.smp_peer import Answer, SmpPeer
 
 IMAGE: Final = random.Random(1).randbytes(150_000)
@@ -144,16 +147,22 @@ def test_given_buffers_too_small_for_a_digest_then_the_upload_does_without(  # Z
 
 
 def test_given_buffers_too_small_for_anything_then_that_is_said() -> None:
-    with connected(SmpPeer(Server({"buf_size": 24, "buf_count": 4}))) as client, pytest.raises(BoardRefusedError) as caught:
+    with (
+        connected(SmpPeer(Server({"buf_size": 24, "buf_count": 4}))) as client,
+        pytest.raises(BoardRefusedError) as caught,
+    ):
         upload(client)
     assert caught.value.reason == "buffers-too-small"
 
 
 @pytest.mark.parametrize("answer", [{"off": None}, {"off": "now"}, {"rc": "bad"}, {"rc": None}])
 def test_given_an_answer_that_makes_no_sense_then_that_is_said(answer: Mapping[str, Any]) -> None:
-    with connected(
-        SmpPeer(lambda request: answer if request.group == SmpGroup.IMAGE else {"rc": 8})
-    ) as client, pytest.raises(LinkError) as caught:
+    with (
+        connected(
+            SmpPeer(lambda request: answer if request.group == SmpGroup.IMAGE else {"rc": 8})
+        ) as client,
+        pytest.raises(LinkError) as caught,
+    ):
         upload(client)
     assert caught.value.reason == "bad-answer"
 
@@ -167,3 +176,57 @@ def test_given_an_image_list_that_makes_no_sense_then_that_is_said(images: objec
             with pytest.raises(BridgeError) as caught:
                 read()
             assert caught.value.reason == "bad-answer"
+
+
+class Slots(Server):
+    """A server that also lists and marks the image; it refuses to mark one twice, and loses its first answer to that."""
+
+    def __init__(self, digest: str, *, forgets: bool = False) -> None:
+        super().__init__({"buf_size": 1024, "buf_count": 4})
+        self.marks = 0
+        self._digest = bytes.fromhex(digest)
+        self._forgets = forgets
+
+    def __call__(self, request: SmpMessage) -> Answer:
+        if (request.group, request.command) != (SmpGroup.IMAGE, ImageCommand.STATE):
+            return super().__call__(request)
+        if request.op == SmpOp.WRITE:
+            self.marks += 1
+            return {"err": {"group": 1, "rc": 28}} if self.marks > 1 else None
+        pending = self.marks > 0 and not self._forgets
+        new = {"slot": 1, "version": "2.0.0", "hash": self._digest, "bootable": True, "pending": pending}
+        old = {"slot": 0, "version": "1.0.0", "hash": bytes(32), "active": True, "confirmed": True}
+        return {"images": [old, new]}
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_given_a_lost_answer_to_the_mark_and_a_refusal_of_the_second_then_the_list_decides(
+    forgets: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SmpClient.request, "__kwdefaults__", {"timeout_s": 0.2, "tries": 3})
+    server = Slots("ab" * 32, forgets=forgets)
+    with SmpPeer(server) as peer, SmpBoard(Link(peer.path, flow_control=False)) as board:
+        board.link.open()
+        target = SmpTarget(board)
+        if not forgets:
+            target.schedule("ab" * 32)
+        else:
+            with pytest.raises(BoardRefusedError) as caught:
+                target.schedule("ab" * 32)
+            assert caught.value.reason == "schedule-refused"
+    assert server.marks == 2
+
+
+class ShellPeer(SmpPeer):
+    """SMP over Zephyr's shell: a frame that comes in one go with what stands before it is typed text."""
+
+    def receive(self, data: bytes) -> None:
+        if data.startswith(START):
+            super().receive(data)
+
+
+def test_given_a_shell_then_it_is_found_although_lines_of_others_are_ended_first() -> None:
+    with ShellPeer(lambda _: {"rc": 8}) as peer, SmpBoard(Link(peer.path, flow_control=False)) as board:
+        board.link.open()
+        assert board.probe(5.0)
+        assert not board.in_recovery
