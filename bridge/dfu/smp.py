@@ -169,11 +169,12 @@ class SmpTarget:
         )
 
     def _secondary_image(self, image_index: int) -> int | None:
-        """The number that uploads to the secondary slot, if the server has such numbers (MCUboot counts from 1)."""
-        for slot in self._slot_info():
-            if slot.image == image_index and slot.slot == 1 and (slot.upload_image_id or 0) > 0:
-                return slot.upload_image_id
-        return None
+        """The number that uploads to the secondary slot, if the server has such numbers (MCUboot counts from 1).
+
+        Without direct upload MCUboot tells a number of one slot only, and not always of the one that it means.
+        """
+        numbers = {slot.slot: slot.upload_image_id for slot in self._slot_info() if slot.image == image_index}
+        return numbers.get(1) or None if numbers.get(0) is not None else None
 
     def _upload_image(self, image_index: int) -> int:
         if self._wanted_image is not None:
