@@ -30,6 +30,7 @@ from bridge.cli.options import (
     UploadImageOption,
 )
 from bridge.cli.output import use_json
+from bridge.cli.state_files import notes_file
 
 if TYPE_CHECKING:
     from bridge.fota import Policy, RouteOpener
@@ -123,8 +124,6 @@ def make_route(
         transport: Name of the route.
         options: More of :class:`~bridge.fota.choose_route.RouteOptions`.
     """
-    from platformdirs import user_state_path  # noqa: PLC0415
-
     from bridge.board.ports import choose_port  # noqa: PLC0415
     from bridge.fota.choose_route import RouteOptions, Transport, route_opener  # noqa: PLC0415
 
@@ -133,7 +132,7 @@ def make_route(
             lambda: choose_port(port, serial_number),
             Transport(transport),
             probe_serial_number=serial_number,
-            notes_file=user_state_path("nrf91-bridge") / "uploads.json",
+            notes_file=notes_file(),
             **options,
         )
     )
