@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.cloud import Connection, Endpoint, JobDocument, JobExecution, JobsClient
-from bridge.fetch import Download, DownloadOptions
+from bridge.fetch import Download, DownloadOptions, HostRules
 from bridge.fota.agent import Agent, SourceMaker
 from bridge.fota.events import UpdateEvent
 from bridge.fota.route import RouteOpener
@@ -23,12 +23,14 @@ class DownloadSettings:
         ca_file: CA of the image server; None for the system's.
         client_cert: Certificate and key files for servers that want one.
         options: How patient downloads are.
+        rules: From where images may be fetched; None for public hosts over https.
     """
 
     cache_dir: Path
     ca_file: Path | None = None
     client_cert: tuple[Path, Path] | None = None
     options: DownloadOptions | None = None
+    rules: HostRules | None = None
 
 
 def source_maker(settings: DownloadSettings) -> SourceMaker:
@@ -43,6 +45,7 @@ def source_maker(settings: DownloadSettings) -> SourceMaker:
             ca_file=settings.ca_file,
             client_cert=settings.client_cert,
             refresh_url=fresh_url,
+            rules=settings.rules,
             options=settings.options,
         )
         download.start()

@@ -14,7 +14,7 @@ import urllib3.exceptions
 from requests import exceptions as requests_errors
 
 from bridge.errors import BridgeError, CloudError, UsageError
-from bridge.fetch import Download, DownloadOptions, redact_url
+from bridge.fetch import Download, DownloadOptions, HostRules, redact_url
 from bridge.fetch.failure import RetryableError, translate
 from bridge.fetch.http_client import redirected
 from bridge.fetch.redact import hide_queries_in_logs, redact_text
@@ -332,5 +332,5 @@ def test_a_proxy_of_the_environment_is_used(
 ) -> None:
     monkeypatch.setenv("http_proxy", origin.url(""))
     monkeypatch.setenv("no_proxy", "")
-    assert everything(fetch("http://images.invalid/app.bin")) == CONTENT
+    assert everything(fetch("http://images.invalid/app.bin", rules=HostRules(http=True))) == CONTENT
     assert origin.requests[0].target == "http://images.invalid/app.bin"
