@@ -11,6 +11,7 @@ from bridge.fota.agent import Agent, SourceMaker
 from bridge.fota.events import UpdateEvent
 from bridge.fota.route import RouteOpener
 from bridge.fota.update_options import UpdateOptions
+from bridge.fota.window import Admission
 from bridge.image import ImageSource
 
 
@@ -63,6 +64,7 @@ def running_agent(
     *,
     options: UpdateOptions | None = None,
     on_event: Callable[[JobExecution, UpdateEvent], None] = lambda _execution, _event: None,
+    admission: Admission | None = None,
 ) -> Iterator[Agent]:
     """Connect to the broker and offer an agent; the connection is closed in the end.
 
@@ -73,9 +75,17 @@ def running_agent(
         downloads: How images are fetched.
         options: How updates are done.
         on_event: Told about every event of every update.
+        admission: When jobs may be taken; at any time if it is None.
 
     Yields:
         The agent; call its ``run``.
     """
     with Connection(endpoint) as connection, JobsClient(connection, thing_name) as jobs:
-        yield Agent(jobs, open_route, source_maker(downloads), options=options, on_event=on_event)
+        yield Agent(
+            jobs,
+            open_route,
+            source_maker(downloads),
+            options=options,
+            on_event=on_event,
+            admission=admission,
+        )
