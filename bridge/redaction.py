@@ -31,12 +31,13 @@ _NAMES: Final = (
     r"|access_?token|refresh_?token|id_?token|token|password|passwd|pwd|secret|api_?key|auth"
 )
 _PARAMETER: Final = re.compile(
-    rf"(?<![\w-])({_NAMES})(=|%3D)(?:\"[^\"]*\"|'[^']*'|[^\s&\"<>,;)\]}}]+)", re.IGNORECASE
+    rf"(?:(?<![\w-])|(?<=%3F)|(?<=%26))({_NAMES})(=|%3D)(\"[^\"]*\"|'[^']*'|[^\s&\"<>,;)\]}}]+)",
+    re.IGNORECASE,
 )
-_MEMBER: Final = re.compile(rf"([\"'](?:{_NAMES})[\"']\s*:\s*)(\"[^\"]*\"|'[^']*')", re.IGNORECASE)
+_MEMBER: Final = re.compile(rf"([\"'](?:{_NAMES})[\"'])(\s*:\s*)(\"[^\"]*\"|'[^']*')", re.IGNORECASE)
 _HEADER: Final = re.compile(
     r"\b((?:proxy-)?authorization|(?:set-)?cookie|x-amz-security-token|x-api-key)(['\"]?\s*[:=]\s*)"
-    r"(?:\"[^\"\r\n]*\"|'[^'\r\n]*'|[^\r\n]+)",
+    r"(\"[^\"\r\n]*\"|'[^'\r\n]*'|[^\r\n]+)",
     re.IGNORECASE,
 )
 _PRIVATE_KEY: Final = re.compile(
@@ -62,9 +63,8 @@ def redact_text(text: str) -> str:
     if "/" in text:
         text = _URL_SECRETS.sub(_hide_behind_path, text)
         text = _USER_INFORMATION.sub("", text)
-    text = _PARAMETER.sub(rf"\1\2{HIDDEN}", text)
-    text = _MEMBER.sub(rf'\1"{HIDDEN}"', text)
-    text = _HEADER.sub(rf"\1\2{HIDDEN}", text)
+    for pattern in (_PARAMETER, _MEMBER, _HEADER):
+        text = pattern.sub(_hide_value, text)
     text = _SECRET_COMMAND.sub(_hide_quoted, text)
     return _BARE_PIN.sub(rf"\1{HIDDEN}", text)
 
@@ -126,6 +126,13 @@ def _hide_behind_path(match: re.Match[str]) -> str:
     """Punctuation of the sentence around the URL stays."""
     query = match[2]
     return match[1] + HIDDEN + query[len(query.rstrip(_CLOSING)) :]
+
+
+def _hide_value(match: re.Match[str]) -> str:
+    """Quotes around the value stay."""
+    name, sign, value = match.groups()
+    quote = value[0] if value[0] in "\"'" else ""
+    return f"{name}{sign}{quote}{HIDDEN}{quote}"
 
 
 def _hide_quoted(match: re.Match[str]) -> str:
