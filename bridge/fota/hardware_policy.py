@@ -9,7 +9,7 @@ from typing import Final
 from bridge.board import BoardIdentity
 from bridge.errors import ImageRefusedError
 from bridge.image import ImageHead, ImageKind
-from bridge.image.names import parse_modem_release
+from bridge.image.names import parse_delta_name, parse_modem_release
 
 WHOLE_MODEM_KINDS: Final = frozenset({ImageKind.MODEM_FULL, ImageKind.MODEM_PACKAGE})
 _CHIP: Final = re.compile(r"nrf(9\d{3})", re.IGNORECASE)
@@ -83,11 +83,12 @@ def _built_for_another(what: str) -> ImageRefusedError:
 
 def check_family(head: ImageHead, identity: BoardIdentity) -> None:
     """Refuse modem firmware whose name says that it is for another chip (reason ``wrong-board``)."""
-    release = parse_modem_release(head.name)
+    delta, release = parse_delta_name(head.name), parse_modem_release(head.name)
+    family = delta.family if delta else release[0] if release else None
     chip = chip_of(identity.model) or chip_of(identity.hardware_version)
-    if release is not None and chip is not None and chip not in _CHIPS_OF_FAMILY.get(release[0], (chip,)):
+    if family is not None and chip is not None and chip not in _CHIPS_OF_FAMILY.get(family, (chip,)):
         raise ImageRefusedError(
-            f"the image is modem firmware for {release[0]}, but the board has an nRF{chip}",
+            f"the image is modem firmware for {family}, but the board has an nRF{chip}",
             reason="wrong-board",
             hint="It would leave the modem without working firmware. Take the release for this chip.",
         )
