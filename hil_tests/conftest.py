@@ -5,6 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from hil_tests.secret_watch import SecretWatch
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch the whole suite for secrets that come out."""
+    watch = SecretWatch()
+    config.pluginmanager.register(watch, "secret-watch")
+
 
 @pytest.fixture(autouse=True)
 def _own_logging() -> Iterator[None]:

@@ -17,6 +17,8 @@ from bridge.errors import BoardRefusedError, UsageError
 from bridge.image import ImageKind
 from bridge.wire.smp_message import ImageCommand, SmpGroup, SmpOp
 
+_TRAILER_PAGE_BYTES: Final = 4096
+"""At least so much of a slot belongs to MCUboot's trailer; servers that tell the largest image have subtracted it."""
 _log = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 4096
@@ -191,7 +193,7 @@ class SmpTarget:
     def _check_size(self, image: TransferImage) -> None:
         slot = 0 if self.in_place else 1
         sizes = [
-            info.max_image_bytes or info.size_bytes
+            info.max_image_bytes or (info.size_bytes and info.size_bytes - _TRAILER_PAGE_BYTES)
             for info in self._slot_info()
             if (info.image, info.slot) == (image.image_index, slot)
         ]

@@ -10,7 +10,15 @@ from typing import Final, Protocol, TypeVar
 
 from bridge.cloud import JobDocument, JobExecution, JobGoneError, JobStatus, parse_document
 from bridge.errors import BridgeError, CloudError, InterruptedUpdateError
-from bridge.fota.events import Finished, Outcome, Stage, StageStarted, UpdateCanceledError, UpdateEvent
+from bridge.fota.events import (
+    Finished,
+    Outcome,
+    Stage,
+    StageStarted,
+    UpdateCanceledError,
+    UpdateEvent,
+    Waiting,
+)
 from bridge.fota.outcome import outcome_of
 from bridge.fota.policy import Expectations
 from bridge.fota.reporter import JobReporter, JobUpdater
@@ -18,6 +26,7 @@ from bridge.fota.route import RouteOpener
 from bridge.fota.status_details import StatusDetails
 from bridge.fota.update import Update
 from bridge.fota.update_options import UpdateOptions
+from bridge.fota.window import Admission
 from bridge.image import ImageSource
 
 _log = logging.getLogger(__name__)
@@ -87,6 +96,7 @@ class Agent:
         make_source: Starts a download.
         options: How updates are done; what the document says is added for each job.
         on_event: Told about every event of every update.
+        admission: When jobs may be taken; one that was taken is brought to its end at any time.
     """
 
     def __init__(
@@ -97,12 +107,14 @@ class Agent:
         *,
         options: UpdateOptions | None = None,
         on_event: EventSink = lambda _execution, _event: None,
+        admission: Admission | None = None,
     ) -> None:
         self._jobs = jobs
         self._open_route = open_route
         self._make_source = make_source
         self._options = options or UpdateOptions()
         self._on_event = on_event
+        self._admission = admission or Admission()
         self._stop = threading.Event()
         self._last: JobResult | None = None
 
@@ -129,7 +141,7 @@ class Agent:
         """
         while not self._stop.is_set():
             execution = self._next_job()
-            if execution is None:
+            if execution is None or self._waits_for_window(execution):
                 continue
             self._last = self.work(execution)
             if once or self._last.finished.outcome is Outcome.INTERRUPTED:
@@ -162,6 +174,16 @@ class Agent:
         if execution is None:
             self._jobs.wait_for_job_change(IDLE_WAIT_S)
         return execution
+
+    def _waits_for_window(self, execution: JobExecution) -> bool:
+        """Leave a queued job in the queue until a maintenance window opens; the queue may change meanwhile."""
+        opens_at = self._admission.opens_at()
+        if opens_at is None or execution.status is not JobStatus.QUEUED:
+            return False
+        text = f"the job waits in the queue for the maintenance window, which opens at {opens_at.isoformat()}"
+        self._on_event(execution, Waiting(Stage.QUEUED, "maintenance-window", text))
+        self._jobs.wait_for_job_change(max(0.0, min(IDLE_WAIT_S, self._admission.left_s())))
+        return True
 
     def _update(self, execution: JobExecution, reporter: JobReporter) -> JobResult:
         details = StatusDetails()
