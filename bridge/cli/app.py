@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from bridge import __version__
-from bridge.cli import bench, board_commands, cloud, demo, flash, image, probe, run_agent, smp, virtual_board
+from bridge.cli import (
+    bench,
+    board_commands,
+    cloud,
+    demo,
+    flash,
+    history,
+    image,
+    probe,
+    run_agent,
+    smp,
+    virtual_board,
+)
 from bridge.cli.output import console, report_error
 from bridge.errors import BridgeError, InterruptedUpdateError
 from bridge.redaction import redact_logs
@@ -20,7 +32,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (flash, run_agent, demo, board_commands, smp, probe, image, virtual_board, cloud, bench):
+for group in (
+    flash,
+    run_agent,
+    history,
+    demo,
+    board_commands,
+    smp,
+    probe,
+    image,
+    virtual_board,
+    cloud,
+    bench,
+):
     group.register(app)
 
 

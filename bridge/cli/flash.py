@@ -1,17 +1,19 @@
 """``nrf91-bridge flash``: one local image onto one board; check, transfer, reboot, verify, confirm, without any cloud."""
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bridge.cli.image_store import open_store
+from bridge.cli.journals import open_journal, place_of, port_for_us
 from bridge.cli.options import (
     BaudOption,
     ConfirmOption,
     FlowControlOption,
     ImageStoreOption,
+    JournalOption,
     JsonOption,
     LineBytesOption,
     MemberOption,
@@ -38,11 +40,14 @@ from bridge.cli.policy_options import (
     VoltageWaitOption,
     make_policy,
 )
+from bridge.cli.signals import stopping
 from bridge.cli.state_files import notes_file
 
 if TYPE_CHECKING:
     from bridge.fota import RouteOpener
     from bridge.image import ImageSource
+
+_OWNER = "nrf91-bridge flash"
 
 
 def register(app: typer.Typer) -> None:
@@ -80,6 +85,7 @@ def flash(
     address: ProbeAddressOption = None,
     board: ProbeBoardOption = None,
     store: ImageStoreOption = None,
+    journal: JournalOption = None,
     check_only: Annotated[
         bool, typer.Option("--dry-run", help="All checks, board included, but no write.")
     ] = False,
@@ -89,6 +95,7 @@ def flash(
     use_json(json)
     from bridge.cli.view import UpdateView  # noqa: PLC0415
     from bridge.fota import Update, UpdateOptions  # noqa: PLC0415
+    from bridge.fota.local_update import LocalUpdate  # noqa: PLC0415
 
     options = UpdateOptions(
         policy=make_policy(
@@ -120,9 +127,19 @@ def flash(
         probe_address=hex_address(address),
         probe_board=board,
     )
-    update = Update(source, route, options=options)
-    with UpdateView(json=json) as view, closing(iter(update)) as events:
-        for event in events:
+    with ExitStack() as stack:
+        stack.callback(source.close)
+        update: Update | LocalUpdate
+        if check_only:
+            update = Update(source, route, options=options)
+        else:
+            place = place_of(port, serial_number, transport)
+            stack.enter_context(port_for_us(place, _OWNER))
+            opened = stack.enter_context(open_journal(journal, place, _OWNER))
+            update = LocalUpdate(source, route, opened, place, options)
+            stack.enter_context(stopping(update.stop))
+        view = stack.enter_context(UpdateView(json=json))
+        for event in stack.enter_context(closing(iter(update))):
             view.show(event)
     if update.error is not None:
         raise update.error

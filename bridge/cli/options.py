@@ -118,3 +118,12 @@ ImageStoreOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, for machines.")]
+JournalOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--journal",
+        envvar="NRF91_BRIDGE_JOURNAL",
+        dir_okay=False,
+        help="Where updates are written down, to go on after a crash; default: this user's state.",
+    ),
+]

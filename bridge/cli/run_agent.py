@@ -1,22 +1,21 @@
 """``nrf91-bridge run``: the agent; jobs from AWS IoT or the local cloud onto one board."""
 
-import signal
-import threading
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bridge.cli.flash import hex_address, make_route
 from bridge.cli.image_store import open_store
+from bridge.cli.journals import open_journal, place_of, port_for_us
 from bridge.cli.options import (
     BaudOption,
     ConfirmOption,
     FlowControlOption,
     ImageStoreOption,
+    JournalOption,
     JsonOption,
     LineBytesOption,
     PortOption,
@@ -49,6 +48,7 @@ from bridge.cli.policy_options import (
     make_host_rules,
     make_policy,
 )
+from bridge.cli.signals import stopping
 from bridge.cli.view import UpdateView
 from bridge.errors import InterruptedUpdateError, UsageError
 
@@ -57,7 +57,8 @@ if TYPE_CHECKING:
 
     from bridge.cloud import JobExecution
     from bridge.fota import UpdateEvent
-    from bridge.fota.agent import Agent, JobResult
+    from bridge.fota.agent import Agent
+    from bridge.fota.job_result import JobResult
 
 
 def register(app: typer.Typer) -> None:
@@ -174,6 +175,7 @@ def run_agent(
     address: ProbeAddressOption = None,
     board: ProbeBoardOption = None,
     store: ImageStoreOption = None,
+    journal: JournalOption = None,
     config: Annotated[
         Path | None, typer.Option(callback=_load_config, is_eager=True, help="TOML file with these options.")
     ] = None,
@@ -239,23 +241,31 @@ def run_agent(
         probe_address=hex_address(address),
         probe_board=board,
     )
+    place, owner = place_of(port, serial_number, transport), f"nrf91-bridge run for {thing}"
     with (
+        port_for_us(place, owner),
+        open_journal(journal, f"thing {thing}", owner) as opened,
         JobView(json=json) as view,
         running_agent(
-            broker,
-            thing,
-            open_route,
-            downloads,
+            *(broker, thing, open_route, downloads),
             options=options,
             on_event=view.show,
             admission=make_admission(window),
+            journal=opened,
+            place=place,
         ) as agent,
     ):
         result = _run_until_signal(agent, once=once, on_ready=lambda: view.ready(thing, endpoint))
     if once and result is None:
         raise InterruptedUpdateError("told to stop before there was a job")
-    if once and result is not None and result.error is not None:
+    if result is not None and result.error is not None and (once or _was_stopped(result)):
         raise result.error
+
+
+def _was_stopped(result: "JobResult") -> bool:
+    from bridge.fota import Outcome  # noqa: PLC0415
+
+    return result.finished.outcome is Outcome.INTERRUPTED
 
 
 def split_endpoint(text: str) -> tuple[str, int]:
@@ -322,21 +332,7 @@ class JobView:
 
 def _run_until_signal(agent: "Agent", *, once: bool, on_ready: "Callable[[], None]") -> "JobResult | None":
     """Run the agent on a thread, so that Ctrl-C and SIGTERM can stop it where nothing is lost; a second one ends all."""
-    asked = threading.Event()
-
-    def ask(number: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        asked.set()
-        console.print("stopping; once more to stop at once")
-        agent.stop()
-
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with stopping(agent.stop):
         on_ready()
         with ThreadPoolExecutor(1, "agent") as executor:
             return executor.submit(agent.run, once=once).result()
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

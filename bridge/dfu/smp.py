@@ -137,7 +137,15 @@ class SmpTarget:
 
         In recovery there is nothing to take back: what was written in place is whole or it is not, and MCUboot decides.
         """
-        if self._recovery or self._upload is None or not self._upload.window.acknowledged:
+        if self._upload is not None and self._upload.window.acknowledged:
+            self._erase_secondary()
+
+    def discard(self, image: TransferImage) -> None:
+        """As :meth:`abort`."""
+        self._erase_secondary()
+
+    def _erase_secondary(self) -> None:
+        if self._recovery:
             return
         try:
             self._client.erase(_ERASE_TIMEOUT_S)

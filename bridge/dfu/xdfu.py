@@ -231,6 +231,15 @@ class XdfuTarget:
             finally:
                 self._board.go_back_online()
 
+    def discard(self, image: TransferImage) -> None:
+        """As :meth:`abort`; of a modem delta the whole area is emptied, for which the modem may restart."""
+        self._type = self._type_of(image.kind)
+        if self._type in _SLOT_TYPES:
+            self._touched = True
+        else:
+            self._area.prepare(image.size_bytes)
+        self.abort()
+
     # --- one chunk ------------------------------------------------------------------------------------------
 
     @property

@@ -9,6 +9,7 @@ from bridge.cloud import Connection, Endpoint, JobDocument, JobExecution, JobsCl
 from bridge.fetch import Download, DownloadOptions, HostRules
 from bridge.fota.agent import Agent, SourceMaker
 from bridge.fota.events import UpdateEvent
+from bridge.fota.journal import Journal
 from bridge.fota.route import RouteOpener
 from bridge.fota.update_options import UpdateOptions
 from bridge.fota.window import Admission
@@ -65,6 +66,8 @@ def running_agent(
     options: UpdateOptions | None = None,
     on_event: Callable[[JobExecution, UpdateEvent], None] = lambda _execution, _event: None,
     admission: Admission | None = None,
+    journal: Journal | None = None,
+    place: str = "",
 ) -> Iterator[Agent]:
     """Connect to the broker and offer an agent; the connection is closed in the end.
 
@@ -76,6 +79,8 @@ def running_agent(
         options: How updates are done.
         on_event: Told about every event of every update.
         admission: When jobs may be taken; at any time if it is None.
+        journal: Where updates are written down; without one they are forgotten with the process.
+        place: Where the board is, for the journal.
 
     Yields:
         The agent; call its ``run``.
@@ -88,4 +93,7 @@ def running_agent(
             options=options,
             on_event=on_event,
             admission=admission,
+            journal=journal,
+            thing=thing_name,
+            place=place,
         )

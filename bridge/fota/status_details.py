@@ -4,6 +4,7 @@ Limits (10 pairs, keys of ``[a-zA-Z0-9:_-]``, values of at most 1024 characters)
 ``docs/job-documents.md``.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from bridge.fota.events import (
@@ -11,6 +12,7 @@ from bridge.fota.events import (
     Finished,
     ImageAccepted,
     Progress,
+    Stage,
     StageStarted,
     UpdateEvent,
     Waiting,
@@ -20,12 +22,19 @@ from bridge.redaction import redact_text
 PROGRESS_STEP_PERCENT: Final = 10
 """Progress is reported each time that this much more has been written."""
 
+_BEFORE_ANY_EFFECT: Final = frozenset({Stage.QUEUED, Stage.FETCH, Stage.CHECK})
+
 
 class StatusDetails:
-    """Folds update events into the pairs that the cloud sees."""
+    """Folds update events into the pairs that the cloud sees.
 
-    def __init__(self) -> None:
-        self._pairs: dict[str, str] = {}
+    Args:
+        earlier: Pairs that an earlier run left; the stage in them stays until the board is changed again.
+    """
+
+    def __init__(self, earlier: Mapping[str, str] | None = None) -> None:
+        self._pairs: dict[str, str] = dict(earlier or {})
+        self._keeps_stage = bool(earlier)
         self._reported_percent = 0
         self._waits = False
 
@@ -39,7 +48,9 @@ class StatusDetails:
         Returns:
             Whether the change is worth a report: a stage change, another 10 %, or something new to wait for.
         """
-        self._pairs["stage"] = event.stage.value
+        self._keeps_stage = self._keeps_stage and event.stage in _BEFORE_ANY_EFFECT
+        if not self._keeps_stage or isinstance(event, Finished):
+            self._pairs["stage"] = event.stage.value
         if isinstance(event, Waiting):
             return self._take_waiting(event)
         if self._waits:
