@@ -2,8 +2,23 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from hil_tests.secret_watch import SecretWatch
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch the whole suite for secrets that come out."""
+    watch = SecretWatch()
+    config.pluginmanager.register(watch, "secret-watch")
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Journals, locks and notes of a test are its own, and not this user's; processes that it starts inherit that."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-home"))
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,8 @@ from bridge.errors import BoardRefusedError, UsageError
 from bridge.image import ImageKind
 from bridge.wire.smp_message import ImageCommand, SmpGroup, SmpOp
 
+_TRAILER_PAGE_BYTES: Final = 4096
+"""At least so much of a slot belongs to MCUboot's trailer; servers that tell the largest image have subtracted it."""
 _log = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 4096
@@ -135,7 +137,15 @@ class SmpTarget:
 
         In recovery there is nothing to take back: what was written in place is whole or it is not, and MCUboot decides.
         """
-        if self._recovery or self._upload is None or not self._upload.window.acknowledged:
+        if self._upload is not None and self._upload.window.acknowledged:
+            self._erase_secondary()
+
+    def discard(self, image: TransferImage) -> None:
+        """As :meth:`abort`."""
+        self._erase_secondary()
+
+    def _erase_secondary(self) -> None:
+        if self._recovery:
             return
         try:
             self._client.erase(_ERASE_TIMEOUT_S)
@@ -191,7 +201,7 @@ class SmpTarget:
     def _check_size(self, image: TransferImage) -> None:
         slot = 0 if self.in_place else 1
         sizes = [
-            info.max_image_bytes or info.size_bytes
+            info.max_image_bytes or (info.size_bytes and info.size_bytes - _TRAILER_PAGE_BYTES)
             for info in self._slot_info()
             if (info.image, info.slot) == (image.image_index, slot)
         ]

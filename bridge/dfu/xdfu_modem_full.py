@@ -148,6 +148,9 @@ class XdfuModemFullTarget(XdfuTarget):
             else:
                 self._board.go_back_online()
 
+    def discard(self, image: TransferImage) -> None:
+        """Nothing: the old firmware is gone, or was never touched."""
+
     # --- segments -------------------------------------------------------------------------------------------
 
     @property

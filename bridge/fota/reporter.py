@@ -33,8 +33,15 @@ class JobUpdater(Protocol):
         details: Mapping[str, str],
         *,
         step_timeout_minutes: int | None = None,
+        exclusive: bool = False,
     ) -> JobExecution:
-        """Report a status; returns the execution with its new version."""
+        """Report a status; returns the execution with its new version. ``exclusive`` gives way to another client."""
+        ...
+
+    def has_taken(
+        self, job_id: str, execution_number: int, status: JobStatus, details: Mapping[str, str]
+    ) -> bool:
+        """Whether an execution ended with a report of ours whose reply was lost; changes nothing."""
         ...
 
     def wait_for_job_change(self, timeout_s: float) -> bool:
@@ -75,6 +82,7 @@ class JobReporter:
         self._wake = threading.Condition()
         self._pending: dict[str, str] | None = None
         self._closed = False
+        self._taken = False
         self._thread = threading.Thread(target=self._send_progress, name="job-reporter", daemon=True)
 
     def start(self) -> None:
@@ -143,9 +151,16 @@ class JobReporter:
     def _send(self, status: JobStatus, details: Mapping[str, str]) -> None:
         with self._sending:
             try:
+                # Whoever takes a job up last has it: we may take it from a process that died, and give way to one that
+                # came later. The end is told in any case, if the service still takes it.
                 self._execution = self._jobs.update(
-                    self._execution, status, details, step_timeout_minutes=STEP_TIMEOUT_MINUTES
+                    self._execution,
+                    status,
+                    details,
+                    step_timeout_minutes=STEP_TIMEOUT_MINUTES,
+                    exclusive=self._taken and status is JobStatus.IN_PROGRESS,
                 )
+                self._taken = True
             except JobGoneError as error:
                 self.gone = error
                 raise

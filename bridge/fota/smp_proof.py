@@ -151,7 +151,9 @@ class SmpApplicationProof:
         check_application(self._before, after, wanted)
 
     def changed_since(self, earlier: str, now: BoardIdentity, wanted: WantedImage) -> bool:
-        """The running version is the image's, and it was another one earlier."""
+        """The image's digest runs, if both are known; else its version, and it was another one earlier."""
+        if wanted.digest is not None and now.application_digest is not None:
+            return now.application_digest == wanted.digest
         return same_version(now.application_version, wanted.version) and not same_version(
             earlier, wanted.version
         )

@@ -22,11 +22,8 @@ from hil_tests.scenarios.conftest import OLD_VERSION, Bench, image_facts, story
 @contextmanager
 def other_board(bench: Bench, **options: object) -> Iterator[Bench]:
     """The bench with another board on it."""
-    board = VirtualBoard(
-        factory_image=bench.samples.application(OLD_VERSION).read_bytes(),
-        keys=[bench.samples.public_key_pem],
-        **options,  # type: ignore[arg-type]
-    )
+    options = {"factory_image": bench.samples.application(OLD_VERSION).read_bytes(), **options}
+    board = VirtualBoard(keys=[bench.samples.public_key_pem], **options)  # type: ignore[arg-type]
     with board, PtyServer(board) as pty:
         board.wait_for_event("ready")
         yield replace(bench, board=board, port=pty.path)

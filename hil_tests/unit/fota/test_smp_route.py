@@ -8,6 +8,7 @@ import pytest
 from bridge.errors import BridgeError
 from bridge.fota import Finished, Outcome, Policy, Update, UpdateCanceledError, UpdateEvent, UpdateOptions
 from bridge.fota.choose_route import RouteOptions, Transport, route_opener
+from bridge.fota.earlier_run import EarlierRun
 from bridge.fota.events import BoardIdentified, Notice, Progress, Stage
 from bridge.fota.image_store import KnownImageStore
 from bridge.image import FileSource, inspect_file
@@ -124,9 +125,37 @@ def test_given_a_run_that_ended_after_scheduling_then_the_next_one_only_reboots_
     image = rig.samples.application("2.0.0")
     rig.update(image, gate=killed)
     assert rig.next_swap is SwapType.TEST
-    events, end, _ = rig.update(image, interrupted_from="1.0.0")
+    events, end, _ = rig.update(image, earlier=EarlierRun(Stage.REBOOT, "1.0.0"))
     assert any(isinstance(event, Notice) and "waits for the reboot" in event.text for event in events)
     assert (end.outcome, end.running_version) == (Outcome.SUCCEEDED, "2.0.0")
+
+
+def test_given_a_cancelled_job_whose_image_the_board_does_not_give_up_then_that_is_told(rig: Rig) -> None:
+    def gate(stage: Stage) -> None:
+        if stage is Stage.REBOOT:
+            raise UpdateCanceledError("cancelled")
+
+    _, end, error = rig.update(rig.samples.application("2.0.0"), gate=gate)
+    assert end.outcome is Outcome.CANCELED
+    assert "still there" in end.message
+    assert error is not None
+    assert "next reset" in (error.hint or "")
+
+
+def test_given_a_run_that_ended_after_the_reboot_then_the_digest_tells_even_the_same_version_apart(
+    rig: Rig,
+) -> None:
+    again = rig.samples.application("1.0.0", size_bytes=48 * 1024)
+    digest = inspect_file(again).mcuboot
+    assert digest is not None
+    anew = Policy(allow_same_version=True)
+    earlier = EarlierRun(Stage.REBOOT, "1.0.0", digest.digest)
+    events, end, _ = rig.update(again, policy=anew, earlier=earlier)
+    assert end.outcome is Outcome.SUCCEEDED
+    assert any(isinstance(event, Progress) for event in events)
+    events, end, _ = rig.update(again, policy=anew, earlier=earlier)
+    assert end.outcome is Outcome.SUCCEEDED
+    assert not any(isinstance(event, Progress) for event in events)
 
 
 def test_given_a_slot_that_is_taken_then_that_is_said_before_anything_is_written(rig: Rig) -> None:
