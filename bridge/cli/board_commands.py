@@ -29,6 +29,7 @@ _IDENTITY_LABELS = {
     "libmodem_version": "modem library",
     "application_digest": "image digest",
     "pending_version": "waiting for a reset",
+    "on_trial": "runs on trial",
     "modem_bootloader": "waits for modem firmware",
     "bootloader_version": "MCUboot counter",
     "bootloader_slot": "MCUboot slot",
