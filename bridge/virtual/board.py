@@ -255,6 +255,11 @@ class VirtualBoard:
         """Whether the board lets a host with flow control send."""
         return self._uart.rts_asserted
 
+    @property
+    def late_events(self) -> int:
+        """How many events at real timing came so late that a host could notice."""
+        return self._timeline.late_events
+
     def on_event(self, listener: Callable[[BoardEvent], None]) -> None:
         """Call ``listener`` on the board's thread for everything that happens from now on."""
         self._listeners.append(listener)
