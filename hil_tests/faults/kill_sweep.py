@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge.board import Board
+from bridge.errors import BoardNotFoundError, LinkError
 from bridge.fota.journal_rows import read_history
 from bridge.fota.journal_values import JournalEntry, JournalStep, Report
 from bridge.fota.versions import modem_release
@@ -253,13 +254,18 @@ class Sweep:
 
     def _look(self) -> Running:
         """What the board runs, after another reset: nothing may wait or be on trial."""
-        with Board.open(str(self._port)) as board:
-            board.reset()
-            identity = board.identify()
-        return Running(
-            (identity.application_version or "").removeprefix("v"),
-            modem_release(identity.modem_version) or "",
-        )
+        deadline_s = time.monotonic() + JOB_TIMEOUT_S
+        while True:
+            try:
+                with Board.open(str(self._port)) as board:
+                    board.reset()
+                    found = board.identify()
+            except (BoardNotFoundError, LinkError):
+                if time.monotonic() > deadline_s:
+                    raise
+            else:
+                application = (found.application_version or "").removeprefix("v")
+                return Running(application, modem_release(found.modem_version) or "")
 
     def _fault(self, job_id: str, text: str) -> None:
         self.result.faults.append(f"{job_id}: {text}")
