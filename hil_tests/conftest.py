@@ -6,6 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from hil_tests.secret_watch import SecretWatch
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch the whole suite for secrets that come out."""
+    watch = SecretWatch()
+    config.pluginmanager.register(watch, "secret-watch")
+
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

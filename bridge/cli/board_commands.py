@@ -13,6 +13,7 @@ from bridge.cli.options import (
     TimeoutOption,
 )
 from bridge.cli.output import emit_json, out, use_json
+from bridge.redaction import redact_command
 
 if TYPE_CHECKING:
     from bridge.board import Board, BoardIdentity
@@ -83,7 +84,8 @@ def at(
         lines = board.at.command(command, timeout_s=timeout)
         messages = board.at.take_urcs()
     if json:
-        emit_json({"event": "answer", "command": command, "lines": lines, "messages": messages})
+        answer = {"command": redact_command(command), "lines": lines, "messages": messages}
+        emit_json({"event": "answer", **answer}, as_it_is=True)
         return
     for line in lines:
         out.print(line, markup=False, soft_wrap=True)

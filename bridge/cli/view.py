@@ -21,6 +21,7 @@ from bridge.fota import (
     Stage,
     StageStarted,
     UpdateEvent,
+    Waiting,
 )
 
 _STAGE_TEXT = {
@@ -57,6 +58,7 @@ class UpdateView:
         )
         self._task: TaskID | None = None
         self._printed_percent = 0
+        self._waits_for = ""
 
     def __enter__(self) -> "UpdateView":
         """Start the bar."""
@@ -70,6 +72,9 @@ class UpdateView:
     def show(self, event: UpdateEvent) -> None:
         """Show one event."""
         if self._json:
+            if isinstance(event, Waiting) and event.text == self._waits_for:
+                return
+            self._waits_for = event.text if isinstance(event, Waiting) else ""
             emit_json({**event.to_dict(), **self._context})
             return
         match event:
@@ -86,6 +91,10 @@ class UpdateView:
                 self._show_progress(event)
             case Notice():
                 self._print(f"          {event.text}")
+            case Waiting():
+                if event.text != self._waits_for:
+                    self._waits_for = event.text
+                    self._print(f"          {event.text}")
             case Finished():
                 self._show_end(event)
 
