@@ -15,7 +15,8 @@ from bridge import clock
 from bridge.board.link import Link
 from bridge.board.urcs import UrcBox, UrcFilter
 from bridge.errors import BoardRefusedError, LinkError
-from bridge.wire.at import AtEvent, AtParser, FinalResult, InformationLine, Urc, encode_command, mask_secrets
+from bridge.redaction import is_secret_command, redact_command
+from bridge.wire.at import AtEvent, AtParser, FinalResult, InformationLine, Urc, encode_command
 
 _log = logging.getLogger(__name__)
 
@@ -23,9 +24,10 @@ DEFAULT_TIMEOUT_S: Final = 10.0
 _WRITE_MARGIN_S: Final = 3.0
 _SYNC_ATTEMPTS: Final = (
     # What is sent, and how long to wait. The first may complete a half-sent command and get ERROR. Boards
-    # built for CRLF need the third, which also closes a quote that somebody left open.
+    # built for CRLF need the third. The fourth closes a quote that somebody left open, or opens one.
     ("AT", "\r", 0.3),
-    ("AT", "\r", 0.6),
+    ("AT", "\r", 0.5),
+    ("AT", "\r\n", 0.3),
     ('"\r\nAT', "\r\n", 0.6),
 )
 _QUIET_S: Final = 0.3
@@ -57,6 +59,7 @@ class AtClient:
         self._in_step = False
         self._unanswered = 0
         self._fresh = True
+        self._is_secret = False
         link.attach(self)
 
     # --- called by the link's reader thread -----------------------------------------------------------------
@@ -68,7 +71,7 @@ class AtClient:
             # First the URCs: who sees a result must find all that came before it.
             self._urcs.put([event.text for event in events if isinstance(event, Urc)])
             for event in events:
-                _log.debug("<- %s", event)
+                _log.debug("<- %s", type(event).__name__ if self._is_secret else event)
                 if not isinstance(event, Urc):
                     self._unanswered = max(0, self._unanswered - isinstance(event, FinalResult))
                     self._events.append(event)
@@ -119,7 +122,7 @@ class AtClient:
             result = result or self._collect(lines, timeout_s)
             if result is None:
                 self._give_up()
-                raise _silence(mask_secrets(text), timeout_s)
+                raise _silence(redact_command(text), timeout_s)
             if not result.ok:
                 raise _refusal(text, result)
             return lines
@@ -287,11 +290,13 @@ class AtClient:
             if self._lost is not None:
                 raise self._lost
             self._events.clear()
+            # The echo of a credential comes back line by line, and no line tells that it is part of a key.
+            self._is_secret = is_secret_command(text) or (self._is_secret and self._unanswered > 0)
             self._unanswered += 1
             self._parser.begin_command(text)
 
     def _send(self, data: bytes) -> None:
-        _log.debug("-> %s", mask_secrets(data.decode(errors="replace").rstrip()))
+        _log.debug("-> %s", redact_command(data.decode(errors="replace").rstrip()))
         self._link.write(data, len(data) * 10 / self._link.baud + _WRITE_MARGIN_S)
 
     def _next_event(self, deadline: float) -> AtEvent | None:
@@ -321,4 +326,4 @@ def _silence(command: str, timeout_s: float) -> LinkError:
 
 def _refusal(text: str, result: FinalResult) -> BoardRefusedError:
     reason = "at-error" if result.kind == "ERROR" else f"{result.kind.lower()}-{result.code}"
-    return BoardRefusedError(f"the board answered {mask_secrets(text)} with {result.text}", reason=reason)
+    return BoardRefusedError(f"the board answered {redact_command(text)} with {result.text}", reason=reason)

@@ -179,16 +179,18 @@ class Board:
         """
         started = clock.monotonic()
         self.at.take_urcs()
-        answer = self.at.command("AT#XMODEMRESET", timeout_s=timeout_s)
-        duration_s = clock.monotonic() - started
-        self.at.flush_urcs()
+        try:
+            answer = self.at.command("AT#XMODEMRESET", timeout_s=timeout_s)
+            duration_s = clock.monotonic() - started
+            self.at.flush_urcs()
+        finally:
+            self._restore_functional_mode()
         messages = (*answer, *self.at.take_urcs())
         updated = any(message.startswith("#XFOTA") for message in messages)
         if not updated and any(
             line.startswith("#XMODEMRESET") and line != "#XMODEMRESET: 0" for line in answer
         ):
             raise BoardRefusedError(f"the modem did not restart: {answer[0]}", reason="modem-reset-failed")
-        self._restore_functional_mode()
         return BootReport(messages, duration_s)
 
     # --- radio ----------------------------------------------------------------------------------------------
@@ -201,11 +203,13 @@ class Board:
             return
         if mode in (FunctionalMode.POWER_OFF, FunctionalMode.OFFLINE):
             return
+        self._mode_to_restore = (
+            mode  # first: if only the answer gets lost, the modem is off the network all the same
+        )
         self.modem.set_functional_mode(FunctionalMode.OFFLINE)
-        self._mode_to_restore = mode
 
     def go_back_online(self) -> None:
-        """Undo :meth:`take_offline`."""
+        """Undo :meth:`take_offline`, as far as the board lets us; raises nothing, because it is done on the way out."""
         self._restore_functional_mode()
 
     def _restore_functional_mode(self) -> None:
@@ -214,7 +218,7 @@ class Board:
             return
         try:
             self.modem.set_functional_mode(mode)
-        except BoardRefusedError as error:
+        except BridgeError as error:
             _log.warning("the modem did not go back to its functional mode %d: %s", mode, error.message)
 
     # --- line speed -----------------------------------------------------------------------------------------

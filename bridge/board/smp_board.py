@@ -6,7 +6,6 @@ so a board that restarts must not be asked too soon).
 """
 
 import logging
-from contextlib import suppress
 from typing import Final
 
 from bridge import clock
@@ -15,6 +14,7 @@ from bridge.board.identity import BoardIdentity
 from bridge.board.link import DEFAULT_BAUD, Link
 from bridge.board.smp_answers import ImageState
 from bridge.board.smp_client import SmpClient
+from bridge.board.smp_restart import RESET_TRIES, restart_once
 from bridge.errors import BoardNotFoundError, BoardRefusedError, LinkError
 from bridge.wire.smp_frame import DEFAULT_LINE_BYTES
 
@@ -104,9 +104,13 @@ class SmpBoard:
             LinkError: The link is lost.
         """
         deadline = clock.monotonic() + timeout_s
+        foreign_line = True
         while True:
             try:
-                self.client.end_foreign_line()
+                if foreign_line:
+                    # Once only: Zephyr's shell misses a frame that comes in one go with something else.
+                    self.client.end_foreign_line()
+                    foreign_line = False
                 self.in_recovery = self.client.is_recovery(timeout_s=_PROBE_S, tries=1)
             except LinkError as error:
                 if error.reason not in {"no-answer", "write-timeout"}:
@@ -133,6 +137,7 @@ class SmpBoard:
             application_version=running.version if running else None,
             application_digest=running.digest if running else None,
             pending_version=pending.version if pending else None,
+            on_trial=running is not None and running.active and not running.confirmed,
         )
 
     def image_states(self) -> tuple[ImageState, ...]:
@@ -159,8 +164,7 @@ class SmpBoard:
         deadline = started + timeout_s
         was_in_recovery, pause_s, text = self.in_recovery, _FIRST_PAUSE_S, list[str]()
         while True:
-            self.send_reset()
-            text += self.wait_back(deadline, pause_s)
+            text += restart_once(self, deadline, pause_s)
             if not self.in_recovery or clock.monotonic() >= deadline or pause_s >= _LONGEST_PAUSE_S:
                 return BootReport(tuple(text), clock.monotonic() - started)
             if was_in_recovery and pause_s > _FIRST_PAUSE_S:
@@ -178,8 +182,11 @@ class SmpBoard:
         """
         if self.in_recovery:
             return
-        self.send_reset(boot_mode=RECOVERY_BOOT_MODE)
-        self.wait_back(clock.monotonic() + timeout_s, _FIRST_PAUSE_S)
+        for _ in range(RESET_TRIES):
+            answered = self.send_reset(boot_mode=RECOVERY_BOOT_MODE)
+            self.wait_back(clock.monotonic() + timeout_s, _FIRST_PAUSE_S)
+            if self.in_recovery or answered:
+                break
         if not self.in_recovery:
             raise BoardRefusedError(
                 "the board restarted, but not into its bootloader's recovery",
@@ -188,11 +195,18 @@ class SmpBoard:
                 " while the board is reset.",
             )
 
-    def send_reset(self, *, boot_mode: int | None = None) -> None:
-        """Ask for a restart; an answer that is lost does not matter, a port that goes away with the board neither."""
-        with suppress(LinkError):
+    def send_reset(self, *, boot_mode: int | None = None) -> bool:
+        """Ask for a restart; a port that goes away with the board does not matter.
+
+        Returns:
+            Whether the server promised it. Else the request was lost, or only its answer.
+        """
+        try:
             self.client.wait_text(0.0)
             self.client.reset(boot_mode=boot_mode)
+        except LinkError:
+            return False
+        return True
 
     def wait_back(self, deadline: float, pause_s: float) -> list[str]:
         """Wait until a server answers after a restart, wherever the port comes back.

@@ -44,7 +44,7 @@ class SmpClient:
     def __init__(self, link: Link, *, line_bytes: int = DEFAULT_LINE_BYTES) -> None:
         self._link = link
         self._line_bytes = line_bytes
-        self._decoder = SmpFrameDecoder()
+        self._decoder = SmpFrameDecoder(behind_text=True)
         self._changed = clock.condition()
         self._answers: deque[SmpMessage] = deque()
         self._text: deque[str] = deque(maxlen=_KEPT_TEXT_LINES)

@@ -104,16 +104,6 @@ KeyOption = Annotated[
         help="Public key (PEM) that the image must be signed with.",
     ),
 ]
-SameVersionOption = Annotated[
-    bool, typer.Option("--allow-same-version", help="Install the version again that the board already runs.")
-]
-DowngradeOption = Annotated[
-    bool, typer.Option("--allow-downgrade", help="Send an image older than the running one.")
-]
-SlotSizeOption = Annotated[
-    int | None,
-    typer.Option("--slot-size", envvar="NRF91_BRIDGE_SLOT_SIZE", help="Largest application image in bytes."),
-]
 MemberOption = Annotated[
     str | None,
     typer.Option("--member", help="Name of the image to take out of a package that holds several."),

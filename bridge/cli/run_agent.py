@@ -2,19 +2,17 @@
 
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.flash import hex_address, make_policy, make_route
+from bridge.cli.flash import hex_address, make_route
 from bridge.cli.image_store import open_store
 from bridge.cli.journals import open_journal, place_of, port_for_us
 from bridge.cli.options import (
     BaudOption,
     ConfirmOption,
-    DowngradeOption,
     FlowControlOption,
     ImageStoreOption,
     JournalOption,
@@ -24,15 +22,32 @@ from bridge.cli.options import (
     ProbeAddressOption,
     ProbeBoardOption,
     RecoveryOption,
-    SameVersionOption,
     SerialNumberOption,
-    SlotSizeOption,
     TimeoutOption,
     TransferBaudOption,
     TransportOption,
     UploadImageOption,
 )
 from bridge.cli.output import console, emit_json, use_json
+from bridge.cli.policy_options import (
+    DEFAULT_MIN_VOLTAGE_MV,
+    DEFAULT_VOLTAGE_WAIT_S,
+    AllowHostOption,
+    AllowHttpOption,
+    AllowNetworkOption,
+    DowngradeOption,
+    ImageKeysOption,
+    MaxSizeOption,
+    MinVoltageOption,
+    SameVersionOption,
+    Sha256Option,
+    SlotSizeOption,
+    VoltageWaitOption,
+    WindowOption,
+    make_admission,
+    make_host_rules,
+    make_policy,
+)
 from bridge.cli.signals import stopping
 from bridge.cli.view import UpdateView
 from bridge.errors import InterruptedUpdateError, UsageError
@@ -59,20 +74,29 @@ def _load_config(context: typer.Context, file: Path | None) -> Path | None:
         values = tomllib.loads(file.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read the configuration {file}: {error}", reason="bad-config") from error
-    names = {
-        option.removeprefix("--"): parameter.name
+    parameters = {
+        option.removeprefix("--"): parameter
         for parameter in context.command.params
         for option in parameter.opts
-        if option.startswith("--") and parameter.name is not None
+        if option.startswith("--")
     }
-    unknown = sorted(set(values) - set(names))
+    policy = values.pop("policy", {})
+    if not isinstance(policy, dict) or not set(values).isdisjoint(policy):
+        raise UsageError(
+            f"the configuration {file} has no [policy] section with settings of its own", reason="bad-config"
+        )
+    values |= policy
+    unknown = sorted(set(values) - set(parameters))
     if unknown:
         raise UsageError(
             f"the configuration {file} has unknown settings: {', '.join(unknown)}",
             reason="bad-config",
             hint="Settings are the long options of `nrf91-bridge run` without the dashes in front.",
         )
-    context.default_map = {names[key]: value for key, value in values.items()}
+    context.default_map = {
+        str(parameters[key].name): [value] if parameters[key].multiple and isinstance(value, str) else value
+        for key, value in values.items()
+    }
     return file
 
 
@@ -122,12 +146,7 @@ def run_agent(
             help="Seconds without a new byte after which a download is given up.",
         ),
     ] = 60.0,
-    image_key: Annotated[
-        Path | None,
-        typer.Option(
-            "--image-key", envvar="NRF91_BRIDGE_KEY", help="Public key that images must be signed with."
-        ),
-    ] = None,
+    image_key: ImageKeysOption = None,
     port: PortOption = None,
     serial_number: SerialNumberOption = None,
     baud: BaudOption = 115_200,
@@ -140,6 +159,14 @@ def run_agent(
         bool, typer.Option(help="Refuse an image whose version is not the document's.")
     ] = False,
     slot_size: SlotSizeOption = None,
+    max_size: MaxSizeOption = None,
+    min_voltage: MinVoltageOption = DEFAULT_MIN_VOLTAGE_MV,
+    voltage_wait: VoltageWaitOption = DEFAULT_VOLTAGE_WAIT_S,
+    require_sha256: Sha256Option = False,
+    allow_host: AllowHostOption = None,
+    allow_network: AllowNetworkOption = None,
+    allow_http: AllowHttpOption = False,
+    window: WindowOption = None,
     transport: TransportOption = "auto",
     line_bytes: LineBytesOption = 127,
     recovery: RecoveryOption = False,
@@ -175,9 +202,18 @@ def run_agent(
         key_file=private_key,
         client_id=client_id or thing,
     )
-    policy = make_policy(image_key, allow_same_version, allow_downgrade, slot_size)
     options = UpdateOptions(
-        policy=replace(policy, strict_version=strict),
+        policy=make_policy(
+            image_key,
+            allow_same_version=allow_same_version,
+            allow_downgrade=allow_downgrade,
+            slot_size=slot_size,
+            max_size=max_size,
+            min_voltage=min_voltage,
+            voltage_wait=voltage_wait,
+            strict=strict,
+            require_sha256=require_sha256,
+        ),
         transfer_baud=transfer_baud or None,
         image_store=open_store(store),
     )
@@ -185,7 +221,11 @@ def run_agent(
         cache_dir or default_cache_dir(),
         ca_file=download_ca,
         client_cert=(download_cert, download_key) if download_cert and download_key else None,
-        options=DownloadOptions(no_progress_timeout_s=download_timeout),
+        options=DownloadOptions(
+            no_progress_timeout_s=download_timeout,
+            max_size_bytes=max_size or DownloadOptions.max_size_bytes,
+        ),
+        rules=make_host_rules(allow_host, allow_network, http=allow_http),
     )
     open_route = make_route(
         port,
@@ -210,6 +250,7 @@ def run_agent(
             *(broker, thing, open_route, downloads),
             options=options,
             on_event=view.show,
+            admission=make_admission(window),
             journal=opened,
             place=place,
         ) as agent,

@@ -50,7 +50,7 @@ class JobExecution:
     version_number: int
     status: JobStatus
     status_details: dict[str, str] = field(default_factory=dict)
-    document: object = None
+    document: object = field(default=None, repr=False)  # its URLs may be presigned
     queued_at: int | None = None
 
 

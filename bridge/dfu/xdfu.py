@@ -96,6 +96,7 @@ class XdfuTarget:
         self._touched = False
         self._may_be_scheduled = False
         self._may_be_in_data_mode = False
+        self._has_room = False
 
     @property
     def chunk_size_bytes(self) -> int:
@@ -219,14 +220,16 @@ class XdfuTarget:
         """
         with self._at.session():
             self._streams, self._stream = False, None
-            if self._may_be_in_data_mode:
-                self._leave_data_mode(self._chunk_bytes)
-            if self._touched and self._type in _SLOT_TYPES:
-                self._overwrite_first_page()
-            elif self._may_be_scheduled:
-                self._area.invalidate()
-            self._touched = self._may_be_scheduled = False
-            self._board.go_back_online()
+            try:
+                if self._may_be_in_data_mode:
+                    self._leave_data_mode(self._chunk_bytes)
+                if self._touched and self._type in _SLOT_TYPES:
+                    self._overwrite_first_page()
+                elif self._may_be_scheduled:
+                    self._area.invalidate()
+                self._touched = self._may_be_scheduled = False
+            finally:
+                self._board.go_back_online()
 
     def discard(self, image: TransferImage) -> None:
         """As :meth:`abort`; of a modem delta the whole area is emptied, for which the modem may restart."""
@@ -361,10 +364,28 @@ class XdfuTarget:
         return self._types[kind]
 
     def _init_application(self, size_bytes: int) -> None:
+        """The board compares with the whole slot; so it is asked first for a page more, which MCUboot's trailer needs.
+
+        A session that is opened again is dropped, and nothing is erased before the first write.
+        """
+        if not self._has_room:
+            padded = init_command(self._type, size_bytes + _PAGE_BYTES)
+            try:
+                self._at.command_again(padded, timeout_s=self._timing.command_s)
+            except BoardRefusedError:
+                pass
+            else:
+                self._has_room = True
         try:
             self._at.command_again(init_command(self._type, size_bytes), timeout_s=self._timing.command_s)
         except BoardRefusedError as error:
             raise self._init_refusal(size_bytes, error) from error
+        if not self._has_room:
+            raise BoardRefusedError(
+                f"the image of {size_bytes} bytes ends in the last page of the board's slot, which MCUboot's trailer needs",
+                reason="too-large",
+                hint="It would fit, but could not be swapped. Build it smaller.",
+            )
 
     def _init_refusal(self, size_bytes: int, error: BoardRefusedError) -> BoardRefusedError:
         """The board's ``ERROR`` has no reason; a session for a single page tells whether the size was it."""

@@ -7,8 +7,9 @@ Sources: ncs-serial-modem ``app/src/sm_uart_handler.c`` (RX buffers), ``app/src/
 from dataclasses import dataclass
 from typing import Final
 
-STREAMED_CHUNK_BYTES: Final = 16 * 1024
-"""What a transfer hands over at once while pieces are streamed: often enough for a progress bar."""
+STREAMED_CHUNK_BYTES: Final = 4 * 1024
+"""What a transfer hands over at once while pieces are streamed: little, so that a download's newest bytes are soon on the
+line."""
 
 STREAM_WINDOW_BYTES: Final = 12 * 1024
 """How many bytes may be under way without an answer: what an adapter with 16 ms each way needs at 1 Mbaud to keep the

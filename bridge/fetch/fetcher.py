@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from bridge.clock import Event
-from bridge.errors import CloudError
+from bridge.errors import CloudError, ImageRefusedError
 from bridge.fetch.answer import Ask, Body, Changed, Denied, Later, PastEnd, RangesUnusable, Redirect
 from bridge.fetch.arrival import Arrival
 from bridge.fetch.cache import ImageCache
@@ -223,8 +223,8 @@ class Fetcher:
         if body.length is not None:
             raise RetryableError("the body is longer than announced", reason="bad-range")
         if self._order.expected_size is None:
-            raise CloudError(
-                f"a file of more than {limit} bytes is no image for this board", reason="too-large"
+            raise ImageRefusedError(
+                f"the file has more than the {limit} bytes that are allowed", reason="too-large"
             )
         raise CloudError(f"the image has more than the {limit} bytes that are expected", reason="wrong-size")
 

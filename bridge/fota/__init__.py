@@ -13,6 +13,7 @@ from bridge.fota.events import (
     StageStarted,
     UpdateCanceledError,
     UpdateEvent,
+    Waiting,
 )
 from bridge.fota.policy import Expectations, Policy
 from bridge.fota.route import Route, RouteOpener
@@ -37,5 +38,6 @@ __all__ = [
     "UpdateCanceledError",
     "UpdateEvent",
     "UpdateOptions",
+    "Waiting",
     "over_at",
 ]

@@ -10,7 +10,14 @@ from bridge import clock
 from bridge.cloud import TAKEN_OVER, JobDocument, JobExecution, JobGoneError, JobStatus, parse_document
 from bridge.errors import BenchError, BridgeError, CloudError, InterruptedUpdateError
 from bridge.fota.earlier_run import EarlierRun
-from bridge.fota.events import Finished, Stage, StageStarted, UpdateCanceledError, UpdateEvent
+from bridge.fota.events import (
+    Finished,
+    Stage,
+    StageStarted,
+    UpdateCanceledError,
+    UpdateEvent,
+    Waiting,
+)
 from bridge.fota.job_result import STATUS, JobResult, result_from
 from bridge.fota.journal import Journal
 from bridge.fota.journal_record import UpdateRecord
@@ -23,6 +30,7 @@ from bridge.fota.route import RouteOpener
 from bridge.fota.status_details import StatusDetails
 from bridge.fota.update import Update
 from bridge.fota.update_options import UpdateOptions
+from bridge.fota.window import Admission
 from bridge.image import ImageSource
 
 _log = logging.getLogger(__name__)
@@ -63,6 +71,7 @@ class Agent:
         make_source: Starts a download.
         options: How updates are done; what the document says is added for each job.
         on_event: Told about every event of every update.
+        admission: When jobs may be taken; one that was taken is brought to its end at any time.
         journal: Where updates are written down; without one they are forgotten with the process.
         thing: The thing's name, for the journal.
         place: Where its board is, for the journal.
@@ -76,6 +85,7 @@ class Agent:
         *,
         options: UpdateOptions | None = None,
         on_event: EventSink = lambda _execution, _event: None,
+        admission: Admission | None = None,
         journal: Journal | None = None,
         thing: str = "",
         place: str = "",
@@ -85,6 +95,7 @@ class Agent:
         self._make_source = make_source
         self._options = options or UpdateOptions()
         self._on_event = on_event
+        self._admission = admission or Admission()
         self._journal = journal or Journal()
         self._thing = thing
         self._place = place
@@ -119,7 +130,7 @@ class Agent:
         last: JobResult | None = None
         while not self._stop.is_set():
             execution = self._next_job()
-            if execution is None:
+            if execution is None or self._waits_for_window(execution):
                 continue
             last = self.work(execution)
             if once or self._stop.is_set():
@@ -200,6 +211,16 @@ class Agent:
             self._jobs.wait_for_job_change(IDLE_WAIT_S)
             return None
         return execution
+
+    def _waits_for_window(self, execution: JobExecution) -> bool:
+        """Leave a queued job in the queue until a maintenance window opens; the queue may change meanwhile."""
+        opens_at = self._admission.opens_at()
+        if opens_at is None or execution.status is not JobStatus.QUEUED:
+            return False
+        text = f"the job waits in the queue for the maintenance window, which opens at {opens_at.isoformat()}"
+        self._on_event(execution, Waiting(Stage.QUEUED, "maintenance-window", text))
+        self._jobs.wait_for_job_change(max(0.0, min(IDLE_WAIT_S, self._admission.left_s())))
+        return True
 
     def _update(self, execution: JobExecution, reporter: JobReporter, record: UpdateRecord) -> JobResult:
         earlier = record.earlier or _earlier_in_cloud(execution)

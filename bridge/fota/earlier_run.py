@@ -21,7 +21,6 @@ EFFECT_STAGES: Final = frozenset({Stage.TRANSFER, Stage.SCHEDULE, Stage.REBOOT, 
 SCHEDULED_STAGES: Final = EFFECT_STAGES - {Stage.TRANSFER}
 """Stages in which the image may be scheduled."""
 
-_REBOOTING: Final = frozenset({Stage.REBOOT, Stage.VERIFY, Stage.CONFIRM})
 _REBOOTED: Final = frozenset({Stage.VERIFY, Stage.CONFIRM})
 _MODEM_KINDS: Final = frozenset({ImageKind.MODEM_DELTA, ImageKind.MODEM_FULL, ImageKind.MODEM_PACKAGE})
 _KNOCK_AGAIN_S: Final = 0.5
@@ -104,16 +103,17 @@ def not_taken_error(earlier: EarlierRun, kind: ImageKind) -> VerificationError:
 def patient(
     open_route: RouteOpener, earlier: EarlierRun | None, stopped: Callable[[], bool] = lambda: False
 ) -> RouteOpener:
-    """A route opener that waits for a board which an earlier run may have sent into a reboot.
+    """A route opener that waits for a board which an earlier run may have left busy.
 
-    MCUboot needs a minute to swap two large slots, a modem several to apply a delta; they answer nothing meanwhile.
+    MCUboot needs a minute to swap two large slots, a modem about as long to erase its update area and several to apply a
+    delta; they answer nothing meanwhile.
 
     Args:
         open_route: Opens the board.
-        earlier: The earlier run; without one, or before its reboot, there is nothing to wait for.
+        earlier: The earlier run; without one there is nothing to wait for.
         stopped: Ends the wait.
     """
-    if earlier is None or earlier.stage not in _REBOOTING:
+    if earlier is None:
         return open_route
 
     @contextmanager

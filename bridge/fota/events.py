@@ -144,6 +144,19 @@ class Notice(UpdateEvent):
 
 
 @dataclass(frozen=True)
+class Waiting(UpdateEvent):
+    """The update cannot go on yet; comes again and again while it waits.
+
+    Attributes:
+        reason: Code of what it waits for; if it waits in vain, the update fails with this reason.
+        text: One sentence for people; it changes when there is something new to say.
+    """
+
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Finished(UpdateEvent):
     """The update ended; always the last event.
 

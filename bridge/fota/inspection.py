@@ -11,6 +11,8 @@ from bridge.image import BytesSource, FirmwareImage, ImageHead, ImageInspector, 
 from bridge.image.package_source import PACKAGE_KINDS, PackedImage, choose, for_slot, unpack
 
 _READ_BYTES: Final = 16 * 1024
+_HEAD_READ_BYTES: Final = 1024
+"""Little, so that nobody waits for more of a slow download than it takes to know what comes."""
 
 
 class InspectedSource:
@@ -68,7 +70,7 @@ class InspectedSource:
         Raises:
             ImageRefusedError: It is no image, it ends too early, or the package is broken.
         """
-        while (head := self._inspector.head) is None and self.read(self._inspected_bytes, _READ_BYTES):
+        while (head := self._inspector.head) is None and self.read(self._inspected_bytes, _HEAD_READ_BYTES):
             pass
         if head is None:
             self._inspector.finish()  # the end decides about very short files, and names what is wrong with one

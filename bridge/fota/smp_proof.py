@@ -15,6 +15,10 @@ from bridge.fota.proof import WantedImage
 from bridge.fota.versions import same_version
 
 _ASK_AGAIN_S: Final = 1.0
+_WAITING_HINT: Final = (
+    "The board is usable. At its next reset it tries the image; `nrf91-bridge smp confirm` then keeps it, else the reset after"
+    " that takes it away."
+)
 
 
 def check_application(before: BoardIdentity, after: BoardIdentity, wanted: WantedImage) -> None:
@@ -27,6 +31,12 @@ def check_application(before: BoardIdentity, after: BoardIdentity, wanted: Wante
         )
     if _runs(after, wanted):
         return
+    if after.pending_version is not None and same_version(after.pending_version, wanted.version):
+        raise VerificationError(
+            "the board did not restart when it was asked to; the new image still waits for that",
+            reason="not-restarted",
+            hint=_WAITING_HINT,
+        )
     running = f"{after.application_version} ({(after.application_digest or 'no digest')[:16]})"
     if (after.application_version, after.application_digest) == (
         before.application_version,
@@ -137,7 +147,14 @@ class SmpApplicationProof:
 
     def apply(self) -> BootReport:
         """Reset the board; MCUboot swaps."""
-        return self._board.reset()
+        try:
+            return self._board.reset()
+        except BoardRefusedError as error:
+            raise VerificationError(
+                f"the new image waits for a restart, which the application refuses: {error.message}",
+                reason="not-restarted",
+                hint=_WAITING_HINT,
+            ) from error
 
     def check_running(self, report: BootReport, after: BoardIdentity, wanted: WantedImage) -> None:
         """The digest of the running image must be the new image's."""

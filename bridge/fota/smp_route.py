@@ -71,6 +71,10 @@ class SmpRoute:
         """SMP has no way to change the rate."""
         return nullcontext()
 
+    def supply_mv(self) -> int | None:
+        """Not told over SMP."""
+        return None
+
     def target(self, kind: ImageKind) -> DfuTarget:
         """The server's slot."""
         return SmpTarget(self._smp, notes=self._notes, upload_image=self._upload_image)

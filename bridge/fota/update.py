@@ -33,11 +33,12 @@ from bridge.fota.events import (
 from bridge.fota.inspection import InspectedSource
 from bridge.fota.leftovers import discard, invalidate, tell_leftover
 from bridge.fota.outcome import outcome_of
-from bridge.fota.policy import check_head, check_image, check_route
+from bridge.fota.policy import MODEM_KINDS, check_head, check_image, check_order, check_route
 from bridge.fota.proof import Proof, WantedImage
 from bridge.fota.proving import Proving
 from bridge.fota.route import Route, RouteOpener
 from bridge.fota.second_look import LOST, SecondLook
+from bridge.fota.supply import await_supply
 from bridge.fota.update_options import CommitGate, Recorder, UpdateOptions
 from bridge.image import FirmwareImage, ImageHead, ImageKind, ImageSource
 
@@ -84,6 +85,7 @@ class Update:
         self._stage = Stage.QUEUED
         self._stop_reason: UpdateCanceledError | InterruptedUpdateError | None = None
         self._head: ImageHead | None = None
+        self._before: BoardIdentity | None = None
         self._from_version: str | None = None
         self._running_version: str | None = None
         self._success = "the image may be installed"
@@ -127,6 +129,7 @@ class Update:
 
     def _line(self) -> Generator[UpdateEvent, None, None]:
         yield StageStarted(Stage.FETCH)
+        check_order(self._source.expected_sha256, self._options.policy)
         self._head = head = self._source.read_head()
         self._source.wait_size()
         self._raise_if_stopped()
@@ -142,7 +145,7 @@ class Update:
 
     def _on_board(self, head: ImageHead) -> Generator[UpdateEvent, None, None]:
         with self._open_route(head) as route:
-            before = route.identify()
+            self._before = before = route.identify()
             self._head = head = self._source.fit_board(route.kinds, before.bootloader_slot)
             size_bytes = self._source.wait_size()
             proof = route.proof(_written_kind(head), before)
@@ -180,6 +183,15 @@ class Update:
         remarks = check_head(head, size_bytes, before, self._options.expected, self._options.policy)
         yield from (Notice(self._stage, remark) for remark in remarks)
         yield ImageAccepted(self._stage, head.kind, head.name, size_bytes, self._from_version, head.version)
+        if not self._options.check_only:
+            yield from self._await_supply(route, head)
+
+    def _await_supply(self, route: Route, head: ImageHead) -> Iterator[UpdateEvent]:
+        """A modem that rewrites its own flash needs enough voltage to the end."""
+        if head.kind in MODEM_KINDS:
+            for event in await_supply(route.supply_mv, self._options.policy.supply, self._stage):
+                yield event
+                self._raise_if_stopped()
 
     def _write(
         self, route: Route, target: DfuTarget, head: ImageHead, size_bytes: int
@@ -202,6 +214,8 @@ class Update:
                 yield StageStarted(Stage.SCHEDULE)
                 self._may_be_scheduled = True
                 target.schedule(self._digest)
+                if not target.in_place:
+                    yield from self._await_supply(route, head)
                 self._ask_before(Stage.REBOOT)
                 whole = self._committed = True
             except BridgeError as error:
@@ -251,7 +265,8 @@ class Update:
         """Wait for the last byte of the image and decide on the whole of it."""
         self._source.wait_complete()
         image = self._source.finish_inspection()
-        check_image(image, self._options.policy)
+        assert self._before is not None
+        check_image(image, self._before, self._options.policy)
         return image
 
     def _prove(self, route: Route, proof: Proof, wanted: WantedImage) -> Proving:

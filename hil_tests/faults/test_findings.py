@@ -70,6 +70,10 @@ FINDINGS = {
         "modem-smp/modem-full",
         Mishap(K.POWER_AT_TIME, 9087, lasts_s=400.0),
     ),
+    "a digit too many in the version that is read last goes to the cloud": (
+        "xdfu/modem-full",
+        Mishap(K.BYTE_DOUBLED, 1270, to_host=True),
+    ),
     "the session is taken over when the image is scheduled already": (
         "smp/application",
         Mishap(K.SESSION_TAKEN, 10, lasts_s=60.0),

@@ -15,12 +15,16 @@ SIZES: Final = (64 * 1024, 200 * 1024, 480 * 1024)
 
 SERIAL_MODEM_UART: Final = UartOptions()
 """Serial Modem on the DKs: 3 x 256 bytes of DMA, RTS/CTS."""
-BUFFERED_UART: Final = UartOptions(buffer_bytes=512, buffer_count=8, idle_us=0)
-"""A build of Zephyr's server that goes on receiving while flash is busy, which its defaults (2 x 64) hardly do."""
+BUFFERED_UART: Final = UartOptions(buffer_bytes=128, buffer_count=8, idle_us=0)
+"""A build of Zephyr's server that goes on receiving while flash is busy; its defaults (2 x 64) hardly do. A long message needs
+longer buffers, which are reported later."""
+LONG_BUFFERED_UART: Final = UartOptions(buffer_bytes=512, buffer_count=8, idle_us=0)
 LINES_UART: Final = UartOptions(buffer_bytes=64, buffer_count=8, idle_us=0)
 """Recovery that goes on filling its line buffers while flash is busy, because its interrupt handler runs from RAM."""
 FIFO_UART: Final = UartOptions(Reception.FIFO)
 FIFO_UART_NO_RTS: Final = UartOptions(Reception.FIFO, flow_control=False)
+
+_LONG_MESSAGE_BYTES: Final = 1024
 
 FAULTY_TO_BOARD: Final = FaultRates(drop_every=40_000, flip_every=40_000)
 """One byte in 20,000 is hit."""
@@ -109,11 +113,12 @@ def grid(
     """
     cases = []
     for route in routes:
-        route_uarts = (uarts or {}).get(route) or (usual_uart(route),)
+        route_uarts = (uarts or {}).get(route) or (None,)
         route_buffers = buffers if route == "smp" else buffers[:1]
-        for flash, baud, uart, latency_ms, (size, count), image in itertools.product(
+        for flash, baud, given, latency_ms, (size, count), image in itertools.product(
             ideal, bauds, route_uarts, latencies_ms, route_buffers, sizes
         ):
+            uart = given or usual_uart(route, size)
             smp = SmpOptions(size, count, line_bytes=512, progressive_erase=True)
             cases.append(Case(route, baud, image, flash, uart, latency_ms, smp))
             if faults and route != "xdfu":  # which has no checksum and sends nothing twice
@@ -123,9 +128,10 @@ def grid(
     return cases
 
 
-def usual_uart(route: str) -> UartOptions:
+def usual_uart(route: str, buffer_bytes: int = 384) -> UartOptions:
     """How the board of a route receives unless something else is asked for."""
-    return {"smp": BUFFERED_UART, "recovery": FIFO_UART}.get(route, SERIAL_MODEM_UART)
+    buffered = BUFFERED_UART if buffer_bytes <= _LONG_MESSAGE_BYTES else LONG_BUFFERED_UART
+    return {"smp": buffered, "recovery": FIFO_UART}.get(route, SERIAL_MODEM_UART)
 
 
 def quick(routes: Sequence[str]) -> list[Case]:

@@ -351,3 +351,43 @@ def test_a_link_lost_inside_is_told_as_such() -> None:
             peer.stop()
             board.at.command("AT")
         assert caught.value.reason == "link-lost"
+
+
+# --- radio, when things go wrong ---------------------------------------------------------------------------
+
+
+def online_peer() -> ScriptedPeer:
+    peer = ScriptedPeer(IDENTITY)
+    peer.answers |= {"AT+CFUN?": "\r\n+CFUN: 1\r\n\r\nOK\r\n", "AT+CFUN=4": OK, "AT+CFUN=1": OK}
+    return peer
+
+
+@pytest.mark.parametrize(
+    "answer", ["\r\n#XMODEMRESET: 2,-11\r\n\r\nOK\r\n", "\r\nERROR\r\n"], ids=["not started", "refused"]
+)
+def test_a_modem_reset_that_fails_leaves_nobody_offline(answer: str) -> None:
+    with online_peer() as peer, Board.open(peer.path) as board:
+        peer.answers["AT#XMODEMRESET"] = answer
+        board.take_offline()
+        with pytest.raises(BoardRefusedError):
+            board.reset_modem()
+        assert peer.commands[-1] == "AT+CFUN=1"
+
+
+def test_a_modem_whose_answer_got_lost_on_the_way_offline_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with online_peer() as peer, Board.open(peer.path) as board:
+        monkeypatch.setattr("bridge.board.modem.FUNCTIONAL_MODE_TIMEOUT_S", 0.1)
+        peer.answers["AT+CFUN=4"] = ""
+        with pytest.raises(LinkError):
+            board.take_offline()
+        board.go_back_online()
+        assert peer.commands[-1] == "AT+CFUN=1"
+
+
+def test_going_back_online_raises_nothing_on_a_dead_line() -> None:
+    with online_peer() as peer, Board.open(peer.path) as board:
+        board.take_offline()
+        board.link.close()
+        board.go_back_online()

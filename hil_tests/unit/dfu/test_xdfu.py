@@ -14,7 +14,7 @@ from bridge.dfu.xdfu_tuning import CHUNK_WITH_FLOW_CONTROL_BYTES
 from bridge.errors import BoardRefusedError, LinkError, UsageError
 from bridge.image import BytesSource, ImageKind
 from hil_tests.unit.board.scripted_peer import ERROR, OK
-from hil_tests.unit.dfu.fake_serial_modem import AREA_BYTES, FakeSerialModem
+from hil_tests.unit.dfu.fake_serial_modem import AREA_BYTES, DIRTY, FakeSerialModem
 
 QUICK = XdfuTiming(
     command_s=0.3, erase_s=5, flash_bytes_per_s=1_000_000, margin_s=0.3, schedule_s=0.3, recovery_s=30
@@ -60,7 +60,8 @@ def test_an_image_is_written_and_scheduled_with_exactly_these_bytes() -> None:
     with bench() as (modem, _, target):
         steps = run_all(target)
         target.schedule()
-        expected = b"AT#XDFUINIT=0,76800\r"
+        # First with a page more, to see whether the trailer has room.
+        expected = b"AT#XDFUINIT=0,80896\rAT#XDFUINIT=0,76800\r"
         for offset in range(0, len(IMAGE), CHUNK):
             chunk = IMAGE[offset : offset + CHUNK]
             # A bare CR: a LF behind it would be the first byte of the image.
@@ -520,6 +521,70 @@ def test_a_scheduled_delta_that_cannot_be_undone_is_told(why: str) -> None:
         with pytest.raises(BoardRefusedError) as caught:
             target.abort()
         assert caught.value.reason == "not-invalidated"
+
+
+# --- bounded erase, back online, room for the trailer ------------------------------------------------------
+
+HASTY = XdfuTiming(command_s=0.3, erase_s=0.2, flash_bytes_per_s=1_000_000, margin_s=0.3, schedule_s=0.3)
+DELTA = TransferImage(ImageKind.MODEM_DELTA, len(IMAGE))
+
+
+def test_an_erase_that_does_not_end_is_given_up_once_and_the_modem_goes_back_online() -> None:
+    with bench() as (modem, board, _):
+        target = XdfuTarget(board, timing=HASTY)
+        modem.online = modem.area_dirty = True
+        modem.answers["AT#XFOTA=7"] = lambda _: f"\r\n#XFOTA: {AREA_BYTES},{DIRTY}\r\n\r\nOK\r\n"
+        modem._xdfuinit = lambda *_: ""  # type: ignore[method-assign]
+        with pytest.raises(LinkError) as caught:
+            target.begin(DELTA)
+        assert caught.value.reason == "erase-timeout"
+        assert [command for command in modem.commands if "XDFUINIT" in command] == [
+            f"AT#XDFUINIT=1,{len(IMAGE)}"
+        ]
+        assert modem.online is False
+        target.abort()
+        assert modem.online is True
+
+
+def test_an_erase_whose_answer_is_lost_is_not_repeated() -> None:
+    with bench() as (modem, board, _):
+        target = XdfuTarget(board, timing=HASTY)
+        modem.area_dirty = True
+        init = modem._xdfuinit
+
+        def erase_without_a_word(kind: int, size: int) -> str:
+            was_dirty = modem.area_dirty
+            answer = init(kind, size)
+            return "" if was_dirty else answer
+
+        modem._xdfuinit = erase_without_a_word  # type: ignore[method-assign]
+        assert target.begin(DELTA) == 0
+        assert modem.area_offset == 0
+
+
+def test_a_modem_goes_back_online_even_if_the_delta_cannot_be_invalidated() -> None:
+    with bench() as (modem, _, target):
+        modem.online = True
+        run_all(target, kind=ImageKind.MODEM_DELTA)
+        target.schedule()
+        assert modem.online is False
+        modem.answers["AT#XFOTA=7"] = modem.answers["AT#XFOTA=9"] = ERROR
+        with pytest.raises(BoardRefusedError):
+            target.abort()
+        assert modem.online is True
+
+
+@pytest.mark.parametrize(("size", "fits"), [(4096 * 10, True), (4096 * 10 + 1, False), (4096 * 11, False)])
+def test_an_image_must_end_before_the_page_of_the_trailer(size: int, fits: bool) -> None:
+    with bench() as (modem, _, target):
+        modem.slot_bytes = 4096 * 11
+        if fits:
+            assert target.begin(TransferImage(ImageKind.APPLICATION, size)) == 0
+            return
+        with pytest.raises(BoardRefusedError, match="trailer") as caught:
+            target.begin(TransferImage(ImageKind.APPLICATION, size))
+        assert caught.value.reason == "too-large"
+        assert b"XDFUWRITE" not in modem.received
 
 
 # --- small things ------------------------------------------------------------------------------------------

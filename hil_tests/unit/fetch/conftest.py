@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.clock import Event
-from bridge.fetch import Download, DownloadOptions
+from bridge.fetch import THIS_HOST, Download, DownloadOptions
 from hil_tests.unit.fetch.origin import Origin
 
 CONTENT = random.Random(91).randbytes(100_000)
@@ -57,6 +57,7 @@ def fetch(
     def start(url: str | None = None, **wanted: Any) -> Download:
         settings: dict[str, Any] = {
             "cache_dir": tmp_path / "cache",
+            "rules": THIS_HOST,
             "options": OPTIONS,
             "clock": clock,
         } | wanted

@@ -17,9 +17,13 @@ from bridge.lab.sample_images import SampleImages
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.mcuboot import SwapType, running_version, swap_type
 from bridge.virtual.pty_server import PtyServer
+from hil_tests.secret_watch import MARK
 from hil_tests.unit.fota.fakes import FakeJobs, job_execution
 
-DOCUMENT = {"operation": "app_fw_update", "location": {"url": "https://bench.example/app.bin"}}
+DOCUMENT = {
+    "operation": "app_fw_update",
+    "location": {"url": f"https://bench.example/app.bin?X-Amz-Signature={MARK}"},
+}
 
 
 @dataclass

@@ -116,7 +116,7 @@ def test_an_image_that_the_immutable_bootloader_does_not_trust_is_seen_not_to_ru
 
 
 def test_a_required_key_is_held_against_mcuboot_s_signature(rig: Rig, samples: SampleImages) -> None:
-    trusted = Policy(public_key_pem=samples.public_key_pem)
+    trusted = Policy(public_keys_pem=(samples.public_key_pem,))
     assert rig.update(rig.package(2), policy=trusted)[1].outcome is Outcome.SUCCEEDED
 
 

@@ -316,17 +316,19 @@ class Booting:
 HEAD = ImageHead(ImageKind.APPLICATION, "app.bin")
 
 
-def test_a_board_that_was_sent_into_its_reboot_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stage", [Stage.TRANSFER, Stage.REBOOT])
+def test_a_board_that_was_left_to_erase_or_to_reboot_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, stage: Stage
+) -> None:
     monkeypatch.setattr(earlier_module, "_KNOCK_AGAIN_S", 0.0)
     board = Booting(silent=3)
-    with patient(board, EarlierRun(Stage.REBOOT, OLD))(HEAD):
+    with patient(board, EarlierRun(stage, OLD))(HEAD):
         assert board.entered == 1
     assert board.entered == 0
 
 
-@pytest.mark.parametrize("earlier", [None, EarlierRun(Stage.TRANSFER, OLD), EarlierRun(Stage.SCHEDULE, OLD)])
-def test_a_board_that_was_not_rebooted_is_not_waited_for(earlier: EarlierRun | None) -> None:
-    with pytest.raises(BoardNotFoundError), patient(Booting(silent=1), earlier)(HEAD):
+def test_a_board_that_nobody_left_busy_is_not_waited_for() -> None:
+    with pytest.raises(BoardNotFoundError), patient(Booting(silent=1), None)(HEAD):
         pass
 
 

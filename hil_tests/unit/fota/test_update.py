@@ -23,6 +23,7 @@ from bridge.fota import (
     over_at,
 )
 from bridge.fota.earlier_run import EarlierRun
+from bridge.fota.supply import SupplyRules
 from bridge.image import BytesSource, FileSource
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual.board import VirtualBoard
@@ -66,7 +67,7 @@ class Rig:
 
     def charge(self) -> None:
         """Give the modem a full battery from its next start on."""
-        self.board._modem_options = ModemOptions()
+        self.board._build.modem = ModemOptions()
 
     def open_board(self) -> Board:
         return Board.open(self.pty.path)
@@ -264,7 +265,9 @@ def test_a_delta_that_low_voltage_postponed_is_not_applied_after_its_job_failed(
     samples: SampleImages,
 ) -> None:
     with Rig(samples, modem=ModemOptions(battery_mv=2500)) as rig:
-        finished = end(list(rig.update(samples.modem_delta("2.0.2", "2.0.3"))))
+        # The voltage was sufficient when it was looked at last, or nobody looked.
+        options = UpdateOptions(policy=Policy(supply=SupplyRules(minimum_mv=0)))
+        finished = end(list(rig.update(samples.modem_delta("2.0.2", "2.0.3"), options)))
         assert (finished.outcome, finished.reason) == (Outcome.FAILED, "voltage-low")
         rig.charge()
         with rig.open_board() as board:
