@@ -275,7 +275,10 @@ def test_a_job_that_is_gone_before_anything_was_written_is_closed_without_the_bo
     assert jobs.entry(job_id).outcome is Outcome.CANCELED
 
 
-def test_a_board_that_is_not_there_is_looked_at_later_and_the_next_job_is_worked(jobs: JobBench) -> None:
+def test_a_board_that_is_not_there_is_looked_at_later_and_the_next_job_is_worked(
+    jobs: JobBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(earlier_module, "RESET_TIMEOUT_S", 0.0)
     gone = jobs.die_in(Stage.SCHEDULE, jobs.samples.application(NEW))
     jobs.cloud.jobs.cancel_job(gone, force=True)
     port, jobs.port = jobs.port, "/dev/no-such-port"
