@@ -1,13 +1,12 @@
 """What an earlier run of the same update left behind, and where the board stands now because of it."""
 
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from bridge import clock
 from bridge.board import BoardIdentity
 from bridge.board.board import MODEM_RESET_TIMEOUT_S, RESET_TIMEOUT_S
 from bridge.errors import BoardNotFoundError, VerificationError
@@ -18,6 +17,9 @@ from bridge.image import ImageHead, ImageKind
 
 EFFECT_STAGES: Final = frozenset({Stage.TRANSFER, Stage.SCHEDULE, Stage.REBOOT, Stage.VERIFY, Stage.CONFIRM})
 """Stages in which the board is changed."""
+
+SCHEDULED_STAGES: Final = EFFECT_STAGES - {Stage.TRANSFER}
+"""Stages in which the image may be scheduled."""
 
 _REBOOTED: Final = frozenset({Stage.VERIFY, Stage.CONFIRM})
 _MODEM_KINDS: Final = frozenset({ImageKind.MODEM_DELTA, ImageKind.MODEM_FULL, ImageKind.MODEM_PACKAGE})
@@ -117,17 +119,17 @@ def patient(
     @contextmanager
     def open_patiently(head: ImageHead) -> Iterator[Route]:
         timeout_s = MODEM_RESET_TIMEOUT_S if head.kind in _MODEM_KINDS else RESET_TIMEOUT_S
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = clock.monotonic() + timeout_s
         with ExitStack() as stack:
             while True:
                 try:
                     route = stack.enter_context(open_route(head))
                     break
                 except BoardNotFoundError:
-                    if stopped() or time.monotonic() > deadline_s:
+                    if stopped() or clock.monotonic() > deadline_s:
                         raise
                 # Nothing announces that a port or a board is back.
-                threading.Event().wait(_KNOCK_AGAIN_S)
+                clock.event().wait(_KNOCK_AGAIN_S)
             yield route
 
     return open_patiently

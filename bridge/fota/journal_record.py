@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from bridge import clock
 from bridge.errors import BridgeError
 from bridge.fota.earlier_run import EFFECT_STAGES, EarlierRun
 from bridge.fota.events import (
@@ -140,7 +141,7 @@ class UpdateRecord:
         self._write("reported", {"report": report}, note)
 
     def _take_progress(self, event: Progress) -> None:
-        now = time.monotonic()
+        now = clock.monotonic()
         if event.done_bytes < event.total_bytes and now - self._offset_at_s < PROGRESS_INTERVAL_S:
             return
         self._offset_at_s = now
