@@ -17,6 +17,7 @@ from bridge.fota.events import (
     Progress,
     StageStarted,
     UpdateEvent,
+    Waiting,
 )
 from bridge.fota.journal_db import JournalDb
 from bridge.fota.journal_values import JournalEntry, Order, Report
@@ -42,6 +43,7 @@ class UpdateRecord:
         self._db = db
         self._run = run
         self._offset_at_s = 0.0
+        self._waits_for: str | None = None
 
     @property
     def earlier(self) -> EarlierRun | None:
@@ -93,6 +95,9 @@ class UpdateRecord:
             case Progress():
                 self._take_progress(event)
             case Notice():
+                self._write("note", {}, event.text)
+            case Waiting() if event.text != self._waits_for:  # it comes again and again
+                self._waits_for = event.text
                 self._write("note", {}, event.text)
 
     def end(

@@ -19,6 +19,7 @@ from bridge.fota import (
     Progress,
     Stage,
     StageStarted,
+    Waiting,
 )
 from bridge.fota import journal as journal_module
 from bridge.fota.earlier_run import EarlierRun
@@ -169,12 +170,14 @@ def test_a_history_is_readable_while_the_journal_is_in_use_and_tells_the_story(f
         until_scheduled(journal, FILE)
         record = journal.begin(FILE)
         record.take(Notice(Stage.CHECK, "it waits for the reboot"))
+        for text in ("2.9 V are too little", "2.9 V are too little", "3.0 V are too little"):
+            record.take(Waiting(Stage.CHECK, "voltage-low", text))
         record.end(SUCCESS)
         ((entry, steps),) = read_history(file, 5)
     assert [step.what for step in steps] == [
-        *("fetch", "check", "transfer", "schedule", "taken-up", "note", "ended"),
+        *("fetch", "check", "transfer", "schedule", "taken-up", "note", "note", "note", "ended"),
     ]
-    assert [step.run for step in steps] == [1, 1, 1, 1, 2, 2, 2]
+    assert [step.run for step in steps] == [1, 1, 1, 1, 2, 2, 2, 2, 2]
     assert (entry.outcome, entry.running_version) == (Outcome.SUCCEEDED, "2.0.0")
     shown = json.loads(json.dumps(entry.to_dict()))
     assert (shown["name"], shown["order_sha256"], shown["outcome"]) == ("app.bin", "ab" * 32, "succeeded")
