@@ -25,9 +25,10 @@ DEFAULT_TIMEOUT_S: Final = 10.0
 _WRITE_MARGIN_S: Final = 3.0
 _SYNC_ATTEMPTS: Final = (
     # What is sent, and how long to wait. The first may complete a half-sent command and get ERROR. Boards
-    # built for CRLF need the third, which also closes a quote that somebody left open.
+    # built for CRLF need the third. The fourth closes a quote that somebody left open, or opens one.
     ("AT", "\r", 0.3),
-    ("AT", "\r", 0.6),
+    ("AT", "\r", 0.5),
+    ("AT", "\r\n", 0.3),
     ('"\r\nAT', "\r\n", 0.6),
 )
 _QUIET_S: Final = 0.3

@@ -137,6 +137,7 @@ class SmpBoard:
             application_version=running.version if running else None,
             application_digest=running.digest if running else None,
             pending_version=pending.version if pending else None,
+            on_trial=running is not None and running.active and not running.confirmed,
         )
 
     def image_states(self) -> tuple[ImageState, ...]:

@@ -60,7 +60,12 @@ def bench(
     repeat: Annotated[int, typer.Option(min=1, help="How often to measure; the fastest counts.")] = 1,
     json: JsonOption = False,
 ) -> None:
-    """Measure uploads; with options for a part of all cases, exactly those are run."""
+    """Measure uploads; with options for a part of all cases, exactly those are run.
+
+    Columns: payload bytes per second; that as a fraction of the ceiling (line or flash) and of what is within the board's
+    reach; processor seconds per MB, and share of a core; rate compared to the best peer's; time compared to that without
+    damage; bytes that the board lost; events on the board that came late because this machine was busy.
+    """
     use_json(json)
     if end_to_end:
         _end_to_end(1024 * (size_kib or [200])[0], json=json)
@@ -149,6 +154,7 @@ def _show(table: "Iterable[Row]") -> None:
 
 
 def _head(row: "Row") -> "Table":
+    from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     ceiling = row.ceiling
@@ -158,18 +164,20 @@ def _head(row: "Row") -> "Table":
         f" {_rate(ceiling.reach)} = {ceiling.formula}",
         title_justify="left",
         title_style="",
-        min_width=72,
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
-    table.add_column("contestant")
-    for name in ("B/s", "of ceiling", "of reach", "CPU s/MB", "CPU %", "to best peer", "slowdown", "lost"):
-        table.add_column(name, justify="right")
+    table.add_column("contestant", no_wrap=True, min_width=14)
+    for name in ("B/s", "ceiling", "reach", "s/MB", "CPU %", "peer", "clean", "lost", "late"):
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
 def _cells(row: "Row") -> list[str]:
     result = row.measurement
     if not result.ok:
-        return [result.contestant, "failed", *["-"] * 6, (result.error or "image not whole")[:40]]
+        return [result.contestant, "failed", *["-"] * 7, (result.error or "image not whole")[:40]]
     return [
         result.contestant,
         f"{result.rate:.0f}",
@@ -180,6 +188,7 @@ def _cells(row: "Row") -> list[str]:
         "-" if row.to_best_peer is None else f"{row.to_best_peer:.2f}",
         "-" if row.slowdown is None else f"{row.slowdown:.2f}",
         str(result.lost_bytes),
+        str(result.late_events),
     ]
 
 

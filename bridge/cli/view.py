@@ -85,7 +85,7 @@ class UpdateView:
             case ImageAccepted():
                 self._print(
                     f"          {event.kind} {event.name}, {event.size_bytes} bytes:"
-                    f" {event.from_version} -> {event.to_version}"
+                    f" {_known(event.from_version)} -> {_known(event.to_version)}"
                 )
             case Progress():
                 self._show_progress(event)
@@ -129,5 +129,10 @@ class UpdateView:
         colour = "green" if good else "red"
         self._print(f"[bold {colour}]{event.outcome.upper()}[/bold {colour}] {event.message}")
         self._print(
-            f"          before {event.from_version}, image {event.to_version}, running {event.running_version}"
+            f"          before {_known(event.from_version)}, image {_known(event.to_version)},"
+            f" running {_known(event.running_version)}"
         )
+
+
+def _known(version: str | None) -> str:
+    return version or "unknown"

@@ -51,7 +51,7 @@ class UpdateRecord:
         entry = self.entry
         if entry.reached is None:
             return None
-        return EarlierRun(entry.reached, entry.from_version, entry.digest, entry.board_id)
+        return EarlierRun(entry.reached, entry.from_version, entry.digest, entry.board_id, entry.changed_at)
 
     def take_up(self, order: Order) -> None:
         """Note that another process goes on with it."""

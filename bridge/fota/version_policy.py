@@ -68,7 +68,7 @@ def check_application(
         raise ImageRefusedError(
             f"the board already runs version {head.version}",
             reason="same-version",
-            hint="Use --allow-same-version to install it again.",
+            hint=_same_version_hint(identity),
         )
     if new < old and not allow_downgrade:
         raise ImageRefusedError(
@@ -76,6 +76,14 @@ def check_application(
             reason="downgrade",
             hint="Use --allow-downgrade to try it; a bootloader with downgrade prevention will still refuse it.",
         )
+
+
+def _same_version_hint(identity: BoardIdentity) -> str:
+    if identity.firmware == "mcuboot-recovery":
+        return "It waits in its bootloader's recovery: `nrf91-bridge smp reset` starts that version."
+    if identity.on_trial:
+        return "It runs on trial, and goes away with the next reset: `nrf91-bridge smp confirm` keeps it."
+    return "Use --allow-same-version to install it again."
 
 
 def check_same_image(image: FirmwareImage, identity: BoardIdentity, *, allow_same_version: bool) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 NS_PER_S: Final = 1_000_000_000
 NS_PER_US: Final = 1_000
 NS_PER_MS: Final = 1_000_000
+_NOTICEABLE_NS: Final = 5 * NS_PER_MS
 
 
 class Timing(StrEnum):
@@ -54,6 +55,10 @@ class Timeline:
     Args:
         timing: Real follows the wall clock; simulated jumps to the next event.
         wall_ns: The wall clock, for tests.
+
+    Attributes:
+        late_events: At real timing: how many events happened so late that a host could notice, because this machine had
+            other things to do.
     """
 
     def __init__(self, timing: Timing, wall_ns: Callable[[], int] = time.monotonic_ns) -> None:
@@ -63,6 +68,7 @@ class Timeline:
         self._now_ns = 0
         self._events: list[tuple[int, int, Timer]] = []
         self._order = itertools.count()
+        self.late_events = 0
 
     @property
     def now_ns(self) -> int:
@@ -99,6 +105,7 @@ class Timeline:
             early_ns = next_ns - (self._wall_ns() - self._epoch_ns)
             if early_ns > 0:
                 return early_ns / NS_PER_S
+            self.late_events += -early_ns > _NOTICEABLE_NS
         _, _, timer = heapq.heappop(self._events)
         self._now_ns = max(self._now_ns, timer.time_ns)
         timer.fire()

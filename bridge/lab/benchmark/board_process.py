@@ -92,6 +92,7 @@ def outcome(case: Case, board: VirtualBoard, image: bytes) -> dict[str, Any]:
     return {
         "landed": hashlib.sha256(landed).digest() == hashlib.sha256(image).digest(),
         "lost_bytes": sum(int(str(event.details["count"])) for event in events if event.kind == "bytes-lost"),
+        "late_events": board.call(lambda: board.late_events),
         "dropped_messages": sum(event.kind in {"message-dropped", "lines-full"} for event in events),
     }
 

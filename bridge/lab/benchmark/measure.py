@@ -34,6 +34,8 @@ class Measurement:
         landed: The board's slot holds exactly the image.
         lost_bytes: What the board's UART lost.
         dropped_messages: Requests that found no buffer.
+        late_events: What happened on the board more than 5 ms after its time; with more than a few, the machine was busy
+            with something else and the figures are worth little.
         error: Why it failed, or None.
     """
 
@@ -45,6 +47,7 @@ class Measurement:
     landed: bool
     lost_bytes: int = 0
     dropped_messages: int = 0
+    late_events: int = 0
     error: str | None = None
 
     @property
@@ -125,6 +128,7 @@ def measure(case: Case, contestant: str, image: Path) -> Measurement:
         bool(outcome["landed"]),
         int(outcome["lost_bytes"]),
         int(outcome["dropped_messages"]),
+        int(outcome["late_events"]),
         result.get("error"),
     )
 

@@ -81,6 +81,7 @@ class Row:
             "slowdown": _rounded(self.slowdown),
             "lost_bytes": result.lost_bytes,
             "dropped_messages": result.dropped_messages,
+            "late_events": result.late_events,
         }
 
 

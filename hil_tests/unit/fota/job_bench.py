@@ -11,7 +11,7 @@ from bridge.board import Board
 from bridge.cloud import Connection, Endpoint, JobsClient, JobStatus
 from bridge.dfu import TransferImage, XdfuTarget
 from bridge.dfu.transfer import transfer
-from bridge.fetch.hosts import THIS_HOST
+from bridge.fetch import THIS_HOST
 from bridge.fota import (
     BoardIdentified,
     ImageAccepted,

@@ -70,7 +70,10 @@ def test_given_a_cut_off_update_when_the_same_order_comes_then_it_is_known_how_f
         until_scheduled(journal, FILE)
     with Journal(file) as journal:
         record = journal.begin(FILE)
-        assert record.earlier == EarlierRun(Stage.SCHEDULE, "1.0.0", "ef" * 32, "350123456789012")
+        left_at = record.entry.changed_at
+        assert record.earlier == EarlierRun(
+            Stage.SCHEDULE, "1.0.0", "ef" * 32, "350123456789012", left_at=left_at
+        )
         assert (record.entry.runs, record.entry.offset_bytes, record.entry.sha256) == (1, 1000, "cd" * 32)
         assert journal.entry(record.entry.number).runs == 2
 

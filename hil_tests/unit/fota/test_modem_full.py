@@ -160,7 +160,7 @@ def test_a_damaged_image_is_refused_before_the_point_of_no_return(rig: Rig) -> N
 
 def test_a_build_without_full_updates_says_so_and_keeps_its_modem(samples: SampleImages) -> None:
     with Rig(samples) as rig:
-        rig.board._application_options = VirtualBoard()._application_options
+        rig.board._build.application = VirtualBoard()._build.application
         rig.board.reset()
         _, end, error = rig.update(samples.modem_full("2.0.3"))
         assert (end.outcome, end.reason) == (Outcome.FAILED, "not-supported")

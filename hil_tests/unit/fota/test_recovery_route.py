@@ -213,7 +213,9 @@ def test_given_a_reset_after_the_upload_then_the_same_version_is_refused_only_wh
 ) -> None:
     rig = make_rig()
     into_recovery(rig)
-    _, end, _ = rig.update(rig.samples.application("1.0.0"))
+    _, end, error = rig.update(rig.samples.application("1.0.0"))
     assert (end.outcome, end.reason) == (Outcome.REJECTED, "same-version")
+    assert error is not None
+    assert "smp reset" in (error.hint or "")
     _, end, _ = rig.update(rig.samples.application("1.0.0"), policy=Policy(allow_same_version=True))
     assert end.outcome is Outcome.SUCCEEDED

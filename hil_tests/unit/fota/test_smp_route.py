@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from bridge.board.smp_board import SmpBoard
+from bridge.dfu import TransferImage
+from bridge.dfu.smp import SmpTarget
 from bridge.errors import BridgeError
 from bridge.fota import Finished, Outcome, Policy, Update, UpdateCanceledError, UpdateEvent, UpdateOptions
 from bridge.fota.choose_route import RouteOptions, Transport, route_opener
 from bridge.fota.earlier_run import EarlierRun
 from bridge.fota.events import BoardIdentified, Notice, Progress, Stage
 from bridge.fota.image_store import KnownImageStore
-from bridge.image import FileSource, inspect_file
+from bridge.image import FileSource, ImageKind, inspect_file
 from bridge.image.app_delta_create import create_app_delta
 from bridge.image.application_file import read_application
 from bridge.lab.sample_images import SampleImages
@@ -221,3 +224,23 @@ def test_given_an_application_that_refuses_to_restart_then_the_image_is_said_to_
     assert error is not None
     assert "smp confirm" in (error.hint or "")
     assert rig.next_swap is SwapType.TEST
+
+
+def test_given_an_image_that_runs_on_trial_then_who_sends_it_again_is_told_how_to_keep_it(rig: Rig) -> None:
+    image = rig.samples.application("1.1.0")
+    with SmpBoard.open(f"virtual://{NAME}") as board:
+        data = image.read_bytes()
+        target = SmpTarget(board)
+        target.begin(TransferImage(ImageKind.APPLICATION, len(data)))
+        target.write(data)
+        target.finish()
+        target.schedule(inspect_file(image).mcuboot.digest)  # type: ignore[union-attr]
+        board.reset()
+        assert board.identify().on_trial
+    _, end, error = rig.update(image)
+    assert (end.outcome, end.reason) == (Outcome.REJECTED, "same-version")
+    assert error is not None
+    assert "smp confirm" in (error.hint or "")
+    with SmpBoard.open(f"virtual://{NAME}") as board:
+        board.client.confirm()
+        assert not board.identify().on_trial

@@ -67,7 +67,7 @@ class Rig:
 
     def charge(self) -> None:
         """Give the modem a full battery from its next start on."""
-        self.board._modem_options = ModemOptions()
+        self.board._build.modem = ModemOptions()
 
     def open_board(self) -> Board:
         return Board.open(self.pty.path)

@@ -149,7 +149,7 @@ def test_given_the_note_of_the_application_then_recovery_once(samples: SampleIma
 def test_given_a_loss_of_power_then_the_note_is_forgotten(samples: SampleImages) -> None:
     with Bench(samples, "boot-mode", smp=SmpOptions(boot_mode=True)) as bench:
         bench.board.wait_for_event("ready")
-        bench.board.call(lambda: setattr(bench.board._retained, "boot_mode", 1))
+        bench.board.call(lambda: setattr(bench.board._life.retained, "boot_mode", 1))
         bench.board.power_cut()
         bench.board.power_on()
         bench.board.wait_for_event("ready", count=2)
@@ -281,7 +281,7 @@ def test_given_power_that_fails_in_an_upload_then_recovery_starts_from_nothing(s
 
 def test_given_thingy91_then_it_ships_with_recovery_and_lines_of_512(samples: SampleImages) -> None:
     with Bench(samples, model="thingy91", bootloader=default_options("thingy91")) as bench:
-        assert bench.board._bootloader_options.line_bytes == 512
+        assert bench.board._build.bootloader.line_bytes == 512
     with TappedBoard(samples, model="thingy91", button_held=True) as board:
         assert board.board.wait_for_event("recovery").details == {"entry": "button"}
         board.send(encode_frame(replace(ECHO_CONTROL, body={"x": bytes(250)}).encode(), 512))
