@@ -1,5 +1,6 @@
 """What an earlier run of the same update left behind, and where the board stands now because of it."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -35,12 +36,14 @@ class EarlierRun:
         from_version: What the board ran before it.
         digest: Image digest (hex) of what was written, if it was an MCUboot image and all of it was seen.
         board_id: IMEI of the board, if it told one; another board owes nothing to that run.
+        left_at: Epoch second at which it was heard of last; None if nobody knows.
     """
 
     stage: Stage
     from_version: str | None
     digest: str | None = None
     board_id: str | None = None
+    left_at: float | None = None
 
     @classmethod
     def from_details(cls, details: Mapping[str, str]) -> "EarlierRun | None":
@@ -119,7 +122,8 @@ def patient(
     @contextmanager
     def open_patiently(head: ImageHead) -> Iterator[Route]:
         timeout_s = MODEM_RESET_TIMEOUT_S if head.kind in _MODEM_KINDS else RESET_TIMEOUT_S
-        deadline_s = clock.monotonic() + timeout_s
+        since_s = 0.0 if earlier.left_at is None else max(0.0, time.time() - earlier.left_at)
+        deadline_s = clock.monotonic() + timeout_s - since_s
         with ExitStack() as stack:
             while True:
                 try:

@@ -18,6 +18,7 @@ from bridge.fota.events import (
     Progress,
     StageStarted,
     UpdateEvent,
+    Waiting,
 )
 from bridge.fota.journal_db import JournalDb
 from bridge.fota.journal_values import JournalEntry, Order, Report
@@ -43,6 +44,7 @@ class UpdateRecord:
         self._db = db
         self._run = run
         self._offset_at_s = 0.0
+        self._waits_for: str | None = None
 
     @property
     def earlier(self) -> EarlierRun | None:
@@ -50,7 +52,7 @@ class UpdateRecord:
         entry = self.entry
         if entry.reached is None:
             return None
-        return EarlierRun(entry.reached, entry.from_version, entry.digest, entry.board_id)
+        return EarlierRun(entry.reached, entry.from_version, entry.digest, entry.board_id, entry.changed_at)
 
     def take_up(self, order: Order) -> None:
         """Note that another process goes on with it."""
@@ -94,6 +96,9 @@ class UpdateRecord:
             case Progress():
                 self._take_progress(event)
             case Notice():
+                self._write("note", {}, event.text)
+            case Waiting() if event.text != self._waits_for:  # it comes again and again
+                self._waits_for = event.text
                 self._write("note", {}, event.text)
 
     def end(

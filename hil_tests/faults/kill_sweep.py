@@ -137,7 +137,7 @@ class Sweep:
                 "--journal",
                 str(self._journal),
             ),
-            *("--cache-dir", str(self._directory / "cache")),
+            *("--cache-dir", str(self._directory / "cache"), "--allow-network", "loopback"),
         )
 
     def _stop_agent(self) -> None:

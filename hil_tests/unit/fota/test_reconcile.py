@@ -1,6 +1,7 @@
 """After a crash: whatever the journal, the board and the cloud hold, the job ends truthfully, once, and nothing is left."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -276,11 +277,14 @@ def test_a_job_that_is_gone_before_anything_was_written_is_closed_without_the_bo
 
 
 def test_a_board_that_is_not_there_is_looked_at_later_and_the_next_job_is_worked(
-    jobs: JobBench, monkeypatch: pytest.MonkeyPatch
+    jobs: JobBench,
 ) -> None:
-    monkeypatch.setattr(earlier_module, "RESET_TIMEOUT_S", 0.0)
     gone = jobs.die_in(Stage.SCHEDULE, jobs.samples.application(NEW))
     jobs.cloud.jobs.cancel_job(gone, force=True)
+    with Journal(jobs.journal_file) as journal, journal._db.transaction() as connection:
+        connection.execute(
+            "UPDATE updates SET changed_at = changed_at - 3600"
+        )  # it is not rebooting any more
     port, jobs.port = jobs.port, "/dev/no-such-port"
     assert not jobs.reconcile()
     assert jobs.entry(gone).outcome is None
@@ -328,6 +332,12 @@ def test_a_board_that_was_left_to_erase_or_to_reboot_is_waited_for(
     with patient(board, EarlierRun(stage, OLD))(HEAD):
         assert board.entered == 1
     assert board.entered == 0
+
+
+def test_a_board_that_was_left_long_ago_is_not_waited_for() -> None:
+    long_ago = EarlierRun(Stage.REBOOT, OLD, left_at=time.time() - 3600)
+    with pytest.raises(BoardNotFoundError), patient(Booting(silent=1), long_ago)(HEAD):
+        pass
 
 
 def test_a_board_that_nobody_left_busy_is_not_waited_for() -> None:
