@@ -12,7 +12,7 @@ SOURCE: Final = Path(bridge.__file__).parent
 DOCUMENT: Final = SOURCE.parent / "docs" / "troubleshooting.md"
 CODE: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 NUMBERED: Final = re.compile(r"(http|cme|cms)-(\d+)?")
-TABLES: Final = ("_REASONS", "_REASON", "_DELTA_RESULTS", "STILL_SCHEDULED")
+TABLES: Final = ("_REASONS", "_REASON", "_DELTA_RESULTS", "STILL_SCHEDULED", "TAKEN_OVER")
 NOT_OF_ERRORS: Final = {SOURCE / "virtual" / "retention.py", SOURCE / "virtual" / "smp_errors.py"}
 
 
