@@ -2,9 +2,13 @@
 
 from typing import ClassVar
 
+from bridge.redaction import redact_text
+
 
 class BridgeError(Exception):
     """Something went wrong that a person can act on.
+
+    Its texts go into logs, events, journals and a job's ``statusDetails``; so secrets are taken out of them here.
 
     Attributes:
         exit_code: Exit code of the command line for this family of errors.
@@ -27,11 +31,11 @@ class BridgeError(Exception):
         offset: int | None = None,
         hint: str | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(redact_text(message))
         self.reason = reason or self.default_reason
         self.stage = stage
         self.offset = offset
-        self.hint = hint
+        self.hint = None if hint is None else redact_text(hint)
 
     @property
     def message(self) -> str:

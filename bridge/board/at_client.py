@@ -6,17 +6,17 @@ the terminator, URCs are flushed at the end of a command, after its final result
 
 import contextlib
 import logging
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
+from bridge import clock
 from bridge.board.link import Link
 from bridge.board.urcs import UrcBox, UrcFilter
 from bridge.errors import BoardRefusedError, LinkError
-from bridge.wire.at import AtEvent, AtParser, FinalResult, InformationLine, Urc, encode_command, mask_secrets
+from bridge.redaction import is_secret_command, redact_command
+from bridge.wire.at import AtEvent, AtParser, FinalResult, InformationLine, Urc, encode_command
 
 _log = logging.getLogger(__name__)
 
@@ -24,9 +24,10 @@ DEFAULT_TIMEOUT_S: Final = 10.0
 _WRITE_MARGIN_S: Final = 3.0
 _SYNC_ATTEMPTS: Final = (
     # What is sent, and how long to wait. The first may complete a half-sent command and get ERROR. Boards
-    # built for CRLF need the third, which also closes a quote that somebody left open.
+    # built for CRLF need the third. The fourth closes a quote that somebody left open, or opens one.
     ("AT", "\r", 0.3),
-    ("AT", "\r", 0.6),
+    ("AT", "\r", 0.5),
+    ("AT", "\r\n", 0.3),
     ('"\r\nAT', "\r\n", 0.6),
 )
 _QUIET_S: Final = 0.3
@@ -50,14 +51,15 @@ class AtClient:
         self.terminator = "\r"
         self._link = link
         self._parser = AtParser()
-        self._commands = threading.RLock()
-        self._changed = threading.Condition()
+        self._commands = clock.rlock()
+        self._changed = clock.condition()
         self._events: deque[AtEvent] = deque()
         self._urcs = UrcBox()
         self._lost: LinkError | None = None
         self._in_step = False
         self._unanswered = 0
         self._fresh = True
+        self._is_secret = False
         link.attach(self)
 
     # --- called by the link's reader thread -----------------------------------------------------------------
@@ -69,7 +71,7 @@ class AtClient:
             # First the URCs: who sees a result must find all that came before it.
             self._urcs.put([event.text for event in events if isinstance(event, Urc)])
             for event in events:
-                _log.debug("<- %s", event)
+                _log.debug("<- %s", type(event).__name__ if self._is_secret else event)
                 if not isinstance(event, Urc):
                     self._unanswered = max(0, self._unanswered - isinstance(event, FinalResult))
                     self._events.append(event)
@@ -120,7 +122,7 @@ class AtClient:
             result = result or self._collect(lines, timeout_s)
             if result is None:
                 self._give_up()
-                raise _silence(mask_secrets(text), timeout_s)
+                raise _silence(redact_command(text), timeout_s)
             if not result.ok:
                 raise _refusal(text, result)
             return lines
@@ -137,7 +139,7 @@ class AtClient:
         return self.command(text, timeout_s=timeout_s, on_slow=on_slow)
 
     def _collect(self, lines: list[str], timeout_s: float) -> FinalResult | None:
-        deadline = time.monotonic() + timeout_s
+        deadline = clock.monotonic() + timeout_s
         while (event := self._next_event(deadline)) is not None:
             if isinstance(event, FinalResult):
                 return event
@@ -156,6 +158,22 @@ class AtClient:
         with self._commands:
             self._begin(text)
             self._link.write(data + encode_command(text, self.terminator), timeout_s)
+
+    def send_streamed(self, text: str, data: bytes, timeout_s: float) -> None:
+        """Write a command with raw bytes directly behind it, and do not wait.
+
+        Several may be under way; each gets a result of its own from :meth:`poll_result`, in their order.
+
+        Raises:
+            LinkError: They did not leave in time, or the link is lost.
+        """
+        with self._commands:
+            with self._changed:
+                if self._lost is not None:
+                    raise self._lost
+                self._unanswered += 1
+                self._parser.begin_command(text)
+            self._link.write(encode_command(text, self.terminator) + data, timeout_s)
 
     def poll_result(self, timeout_s: float) -> FinalResult | None:
         """The next final result, or None if there is none in time."""
@@ -180,9 +198,9 @@ class AtClient:
             LinkError: The board is silent (reason ``no-answer``), or the link is lost.
         """
         with self._commands:
-            deadline = time.monotonic() + timeout_s
+            deadline = clock.monotonic() + timeout_s
             for text, terminator, wait_s in _attempts():
-                left_s = deadline - time.monotonic()
+                left_s = deadline - clock.monotonic()
                 if left_s <= 0:
                     break
                 if not self._probe(text, terminator, min(wait_s, left_s)):
@@ -215,6 +233,12 @@ class AtClient:
         self._unanswered = 0
         self._fresh = False
         return True
+
+    def settle(self) -> None:
+        """Wait until the line is quiet, and forget what came: answers that were late, or came twice."""
+        with self._commands:
+            while self.poll_result(_QUIET_S) is not None:
+                pass
 
     def _give_up(self) -> None:
         self._in_step = False
@@ -266,11 +290,13 @@ class AtClient:
             if self._lost is not None:
                 raise self._lost
             self._events.clear()
+            # The echo of a credential comes back line by line, and no line tells that it is part of a key.
+            self._is_secret = is_secret_command(text) or (self._is_secret and self._unanswered > 0)
             self._unanswered += 1
             self._parser.begin_command(text)
 
     def _send(self, data: bytes) -> None:
-        _log.debug("-> %s", mask_secrets(data.decode(errors="replace").rstrip()))
+        _log.debug("-> %s", redact_command(data.decode(errors="replace").rstrip()))
         self._link.write(data, len(data) * 10 / self._link.baud + _WRITE_MARGIN_S)
 
     def _next_event(self, deadline: float) -> AtEvent | None:
@@ -278,7 +304,7 @@ class AtClient:
             while not self._events:
                 if self._lost is not None:
                     raise self._lost
-                left_s = deadline - time.monotonic()
+                left_s = deadline - clock.monotonic()
                 if left_s <= 0 or not self._changed.wait(left_s):
                     break
             return self._events.popleft() if self._events else None
@@ -300,4 +326,4 @@ def _silence(command: str, timeout_s: float) -> LinkError:
 
 def _refusal(text: str, result: FinalResult) -> BoardRefusedError:
     reason = "at-error" if result.kind == "ERROR" else f"{result.kind.lower()}-{result.code}"
-    return BoardRefusedError(f"the board answered {mask_secrets(text)} with {result.text}", reason=reason)
+    return BoardRefusedError(f"the board answered {redact_command(text)} with {result.text}", reason=reason)

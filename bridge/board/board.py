@@ -7,11 +7,11 @@ back to the default after a reset).
 
 import contextlib
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from bridge import clock
 from bridge.board import boot, bootloader_mode, rescue
 from bridge.board.at_client import AtClient
 from bridge.board.boot import BootReport
@@ -118,7 +118,7 @@ class Board:
             BoardRefusedError: Its firmware has no ``#XRESET``.
             LinkError: It did not come back in time (reason ``not-back``).
         """
-        started = time.monotonic()
+        started = clock.monotonic()
         deadline = started + timeout_s
         self.at.take_urcs()
         # In bootloader mode the answer may not get out any more, and some ports go away with the board.
@@ -136,14 +136,14 @@ class Board:
         Raises:
             LinkError: It did not come back in time (reason ``not-back``).
         """
-        started = time.monotonic()
+        started = clock.monotonic()
         return self._wait_back(started, started + timeout_s, seen)
 
     def _wait_back(self, started: float, deadline: float, seen: Sequence[str] = ()) -> BootReport:
         with contextlib.suppress(LinkError):
             self.link.set_baud(self._default_baud)
         messages = boot.wait_boot(self.at, self.link, deadline, seen)
-        duration_s = time.monotonic() - started
+        duration_s = clock.monotonic() - started
         self._restore_functional_mode()
         return BootReport((*messages, *self.at.take_urcs()), duration_s)
 
@@ -177,18 +177,20 @@ class Board:
                 ``modem-reset-failed``).
             LinkError: No answer in time.
         """
-        started = time.monotonic()
+        started = clock.monotonic()
         self.at.take_urcs()
-        answer = self.at.command("AT#XMODEMRESET", timeout_s=timeout_s)
-        duration_s = time.monotonic() - started
-        self.at.flush_urcs()
+        try:
+            answer = self.at.command("AT#XMODEMRESET", timeout_s=timeout_s)
+            duration_s = clock.monotonic() - started
+            self.at.flush_urcs()
+        finally:
+            self._restore_functional_mode()
         messages = (*answer, *self.at.take_urcs())
         updated = any(message.startswith("#XFOTA") for message in messages)
         if not updated and any(
             line.startswith("#XMODEMRESET") and line != "#XMODEMRESET: 0" for line in answer
         ):
             raise BoardRefusedError(f"the modem did not restart: {answer[0]}", reason="modem-reset-failed")
-        self._restore_functional_mode()
         return BootReport(messages, duration_s)
 
     # --- radio ----------------------------------------------------------------------------------------------
@@ -201,11 +203,13 @@ class Board:
             return
         if mode in (FunctionalMode.POWER_OFF, FunctionalMode.OFFLINE):
             return
+        self._mode_to_restore = (
+            mode  # first: if only the answer gets lost, the modem is off the network all the same
+        )
         self.modem.set_functional_mode(FunctionalMode.OFFLINE)
-        self._mode_to_restore = mode
 
     def go_back_online(self) -> None:
-        """Undo :meth:`take_offline`."""
+        """Undo :meth:`take_offline`, as far as the board lets us; raises nothing, because it is done on the way out."""
         self._restore_functional_mode()
 
     def _restore_functional_mode(self) -> None:
@@ -214,7 +218,7 @@ class Board:
             return
         try:
             self.modem.set_functional_mode(mode)
-        except BoardRefusedError as error:
+        except BridgeError as error:
             _log.warning("the modem did not go back to its functional mode %d: %s", mode, error.message)
 
     # --- line speed -----------------------------------------------------------------------------------------

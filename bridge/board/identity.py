@@ -24,6 +24,7 @@ class BoardIdentity:
         libmodem_version: Version of the modem library in that application.
         application_digest: Image digest (hex) of the running application, where the board tells.
         pending_version: Version of an image that waits for the next reset, where the board tells.
+        on_trial: The running application was not confirmed yet and goes away with the next reset, where the board tells.
         modem_bootloader: Serial Modem runs in its bootloader mode: it was told to, or its modem did not start. It
             then tells nothing else and takes nothing but a full modem image.
         bootloader_version: Counter of the running MCUboot, on boards where MCUboot can be updated.
@@ -44,6 +45,7 @@ class BoardIdentity:
     libmodem_version: str | None = None
     application_digest: str | None = None
     pending_version: str | None = None
+    on_trial: bool = False
     modem_bootloader: bool = False
     bootloader_version: int | None = None
     bootloader_slot: int | None = None

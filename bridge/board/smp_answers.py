@@ -4,15 +4,21 @@ Sources: Zephyr ``doc/services/device_mgmt/smp_groups/smp_group_0.rst`` and ``sm
 ``boot/boot_serial/src/boot_serial.c`` (fewer keys, ``rc`` everywhere).
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
-from bridge.errors import BoardRefusedError
+from bridge.errors import BoardRefusedError, LinkError
 from bridge.wire.smp_message import SmpGroup, SmpMessage
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 _NOT_SUPPORTED: Final = 8
 _LENGTH_AND_CRC_BYTES: Final = 4
+_LONGEST_MESSAGE_BYTES: Final = 0xFFFF - 2
+"""The length in front of a frame has 16 bits, and counts the CRC."""
 _REASONS: Final = {
     3: "invalid-argument",
     5: "no-entry",
@@ -32,6 +38,17 @@ _IMAGE_REASONS: Final = {
 }
 
 
+_HINTS: Final = {
+    "not-supported": "The firmware that answers was built without this command.",
+    "busy": "The application does not want it now; try again later.",
+    "unknown-digest": "`nrf91-bridge smp state` shows the digests of the images in the slots.",
+    "already-active": "The image runs already; `nrf91-bridge smp confirm` keeps it.",
+    "already-pending": "Another image waits for the next reset (`nrf91-bridge smp state`); reset the board first.",
+    "slot-in-use": "Its image waits for the next reset, or is the one to go back to (`nrf91-bridge smp state`).",
+    "confirm-refused": "Only the image that runs can be confirmed.",
+}
+
+
 @dataclass(frozen=True)
 class SmpParameters:
     """What the server can hold.
@@ -47,7 +64,7 @@ class SmpParameters:
     @property
     def message_bytes(self) -> int:
         """Longest message."""
-        return self.buffer_bytes - _LENGTH_AND_CRC_BYTES
+        return min(self.buffer_bytes - _LENGTH_AND_CRC_BYTES, _LONGEST_MESSAGE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -96,6 +113,22 @@ class SlotInfo:
     max_image_bytes: int | None = None
 
 
+def _sensible(read: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Have a reader of answers raise ``LinkError`` (reason ``bad-answer``) where keys are missing or of a wrong type."""
+
+    @functools.wraps(read)
+    def checked(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
+        try:
+            return read(*arguments, **options)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise LinkError(
+                f"the board sent an SMP answer that makes no sense ({error!r})", reason="bad-answer"
+            ) from error
+
+    return checked
+
+
+@_sensible
 def raise_refusal(answer: SmpMessage) -> None:
     """Raise ``BoardRefusedError`` when an answer is a refusal."""
     refusal = answer.body.get("err")
@@ -106,18 +139,30 @@ def raise_refusal(answer: SmpMessage) -> None:
         group, code, reasons = answer.group, int(answer.body.get("rc", 0)), _REASONS
     if code:
         said = answer.body.get("rsn")
+        reason = reasons.get(code, "board-refused")
         raise BoardRefusedError(
             f"the board refused SMP request {answer.group}/{answer.command} with error {code} of group {group}"
             + (f" ({said})" if said else ""),
-            reason=reasons.get(code, "board-refused"),
+            reason=reason,
+            hint=_HINTS.get(reason),
         )
 
 
+@_sensible
 def parse_parameters(body: Mapping[str, Any]) -> SmpParameters:
     """Read the answer to a parameters request."""
-    return SmpParameters(int(body["buf_size"]), max(1, int(body.get("buf_count", 1))))
+    return SmpParameters(
+        int(body.get("buf_size", SmpParameters.buffer_bytes)), max(1, int(body.get("buf_count", 1)))
+    )
 
 
+@_sensible
+def parse_upload_offset(body: Mapping[str, Any], default: int) -> int:
+    """Read which byte of the image an upload's answer asks for; ``default`` when it does not tell."""
+    return int(body.get("off", default))
+
+
+@_sensible
 def parse_image_states(body: Mapping[str, Any]) -> tuple[ImageState, ...]:
     """Read an image list; flags that a server leaves out are not set."""
     names = ("bootable", "pending", "confirmed", "active", "permanent")
@@ -133,6 +178,7 @@ def parse_image_states(body: Mapping[str, Any]) -> tuple[ImageState, ...]:
     )
 
 
+@_sensible
 def parse_slot_info(body: Mapping[str, Any]) -> tuple[SlotInfo, ...]:
     """Read the answer to a slot information request."""
     return tuple(

@@ -6,15 +6,15 @@ so a board that restarts must not be asked too soon).
 """
 
 import logging
-import time
-from contextlib import suppress
 from typing import Final
 
+from bridge import clock
 from bridge.board.boot import BootReport
 from bridge.board.identity import BoardIdentity
 from bridge.board.link import DEFAULT_BAUD, Link
 from bridge.board.smp_answers import ImageState
 from bridge.board.smp_client import SmpClient
+from bridge.board.smp_restart import RESET_TRIES, restart_once
 from bridge.errors import BoardNotFoundError, BoardRefusedError, LinkError
 from bridge.wire.smp_frame import DEFAULT_LINE_BYTES
 
@@ -103,15 +103,19 @@ class SmpBoard:
         Raises:
             LinkError: The link is lost.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = clock.monotonic() + timeout_s
+        foreign_line = True
         while True:
             try:
-                self.client.end_foreign_line()
+                if foreign_line:
+                    # Once only: Zephyr's shell misses a frame that comes in one go with something else.
+                    self.client.end_foreign_line()
+                    foreign_line = False
                 self.in_recovery = self.client.is_recovery(timeout_s=_PROBE_S, tries=1)
             except LinkError as error:
                 if error.reason not in {"no-answer", "write-timeout"}:
                     raise
-                if time.monotonic() >= deadline:
+                if clock.monotonic() >= deadline:
                     return False
             else:
                 return True
@@ -133,6 +137,7 @@ class SmpBoard:
             application_version=running.version if running else None,
             application_digest=running.digest if running else None,
             pending_version=pending.version if pending else None,
+            on_trial=running is not None and running.active and not running.confirmed,
         )
 
     def image_states(self) -> tuple[ImageState, ...]:
@@ -155,17 +160,16 @@ class SmpBoard:
         Raises:
             LinkError: It did not come back in time (reason ``not-back``).
         """
-        started = time.monotonic()
+        started = clock.monotonic()
         deadline = started + timeout_s
         was_in_recovery, pause_s, text = self.in_recovery, _FIRST_PAUSE_S, list[str]()
         while True:
-            self.send_reset()
-            text += self.wait_back(deadline, pause_s)
-            if not self.in_recovery or time.monotonic() >= deadline or pause_s >= _LONGEST_PAUSE_S:
-                return BootReport(tuple(text), time.monotonic() - started)
+            text += restart_once(self, deadline, pause_s)
+            if not self.in_recovery or clock.monotonic() >= deadline or pause_s >= _LONGEST_PAUSE_S:
+                return BootReport(tuple(text), clock.monotonic() - started)
             if was_in_recovery and pause_s > _FIRST_PAUSE_S:
                 # A button that is held, or no application that could be booted: asking again changes nothing.
-                return BootReport(tuple(text), time.monotonic() - started)
+                return BootReport(tuple(text), clock.monotonic() - started)
             pause_s = min(4 * pause_s, _LONGEST_PAUSE_S)
 
     def enter_recovery(self, timeout_s: float = RESET_TIMEOUT_S) -> None:
@@ -178,8 +182,11 @@ class SmpBoard:
         """
         if self.in_recovery:
             return
-        self.send_reset(boot_mode=RECOVERY_BOOT_MODE)
-        self.wait_back(time.monotonic() + timeout_s, _FIRST_PAUSE_S)
+        for _ in range(RESET_TRIES):
+            answered = self.send_reset(boot_mode=RECOVERY_BOOT_MODE)
+            self.wait_back(clock.monotonic() + timeout_s, _FIRST_PAUSE_S)
+            if self.in_recovery or answered:
+                break
         if not self.in_recovery:
             raise BoardRefusedError(
                 "the board restarted, but not into its bootloader's recovery",
@@ -188,11 +195,18 @@ class SmpBoard:
                 " while the board is reset.",
             )
 
-    def send_reset(self, *, boot_mode: int | None = None) -> None:
-        """Ask for a restart; an answer that is lost does not matter, a port that goes away with the board neither."""
-        with suppress(LinkError):
+    def send_reset(self, *, boot_mode: int | None = None) -> bool:
+        """Ask for a restart; a port that goes away with the board does not matter.
+
+        Returns:
+            Whether the server promised it. Else the request was lost, or only its answer.
+        """
+        try:
             self.client.wait_text(0.0)
             self.client.reset(boot_mode=boot_mode)
+        except LinkError:
+            return False
+        return True
 
     def wait_back(self, deadline: float, pause_s: float) -> list[str]:
         """Wait until a server answers after a restart, wherever the port comes back.
@@ -210,7 +224,7 @@ class SmpBoard:
         text: list[str] = []
         wait_s = _RESET_DELAY_S
         while True:
-            left_s = deadline - time.monotonic()
+            left_s = deadline - clock.monotonic()
             if left_s <= 0:
                 raise LinkError(
                     "nothing answers SMP after the reset",
@@ -224,7 +238,7 @@ class SmpBoard:
                 if self.probe(min(_PROBE_S, left_s)):
                     return text
             except LinkError:
-                self.link.reopen(max(0.1, deadline - time.monotonic()))
+                self.link.reopen(max(0.1, deadline - clock.monotonic()))
                 self.client.restart()
             wait_s = pause_s
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

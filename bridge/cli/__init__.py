@@ -1,6 +1,7 @@
 """The command line; one module per command group. ``main`` is the entry point of ``nrf91-bridge``."""
 
 import sys
+import threading
 
 
 def main() -> None:
@@ -12,5 +13,7 @@ def main() -> None:
         sys.stdout.write(f"nrf91-bridge {__version__}\n")
         return
     from bridge.cli.app import run  # noqa: PLC0415
+    from bridge.cli.output import report_thread_failure  # noqa: PLC0415
 
+    threading.excepthook = report_thread_failure
     sys.exit(run())

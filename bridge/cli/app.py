@@ -1,14 +1,29 @@
 """The command tree, and the one place where an exception becomes an exit code."""
 
 import logging
+import traceback
 from typing import Annotated
 
 import typer
 
 from bridge import __version__
-from bridge.cli import bench, board_commands, cloud, demo, flash, image, probe, run_agent, smp, virtual_board
+from bridge.cli import (
+    bench,
+    board_commands,
+    campaign,
+    cloud,
+    demo,
+    flash,
+    history,
+    image,
+    probe,
+    run_agent,
+    smp,
+    virtual_board,
+)
 from bridge.cli.output import console, report_error
 from bridge.errors import BridgeError, InterruptedUpdateError
+from bridge.redaction import redact_logs
 
 app = typer.Typer(
     name="nrf91-bridge",
@@ -18,7 +33,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (flash, run_agent, demo, board_commands, smp, probe, image, virtual_board, cloud, bench):
+for group in (
+    flash,
+    run_agent,
+    history,
+    demo,
+    board_commands,
+    smp,
+    probe,
+    image,
+    virtual_board,
+    cloud,
+    campaign,
+    bench,
+):
     group.register(app)
 
 
@@ -42,6 +70,7 @@ def _options(
     logging.basicConfig(
         level=levels[min(verbose, 2)], format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
+    redact_logs()
 
 
 def run() -> int:
@@ -61,7 +90,7 @@ def run() -> int:
             report_error(InterruptedUpdateError("stopped by the user"))
         return code
     except Exception:  # noqa: BLE001 - the last line of defence: a bug gets its traceback and its exit code
-        console.print_exception(show_locals=False)
+        console.print(traceback.format_exc(), markup=False, soft_wrap=True)
         console.print("error: this is a bug in nrf91-bridge; please report the lines above", style="red")
         return BridgeError.exit_code
     return 0

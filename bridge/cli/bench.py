@@ -50,6 +50,13 @@ def bench(
     faults: Annotated[
         bool, typer.Option("--faults", help="Each case once more with damaged bytes, where that can succeed.")
     ] = False,
+    end_to_end: Annotated[
+        bool,
+        typer.Option(
+            "--end-to-end",
+            help="Instead: download and flash together, against each alone, at three server rates.",
+        ),
+    ] = False,
     repeat: Annotated[int, typer.Option(min=1, help="How often to measure; the fastest counts.")] = 1,
     json: JsonOption = False,
 ) -> None:
@@ -60,6 +67,9 @@ def bench(
     damage; bytes that the board lost; events on the board that came late because this machine was busy.
     """
     use_json(json)
+    if end_to_end:
+        _end_to_end(1024 * (size_kib or [200])[0], json=json)
+        return
     from bridge.lab.benchmark import case as cases  # noqa: PLC0415
     from bridge.lab.benchmark.measure import run  # noqa: PLC0415
     from bridge.lab.benchmark.report import rows  # noqa: PLC0415
@@ -92,6 +102,24 @@ def bench(
             emit_json({"event": "measurement", **row.to_dict()})
     else:
         _show(table)
+
+
+def _end_to_end(size_bytes: int, *, json: bool) -> None:
+    from rich.table import Table  # noqa: PLC0415
+
+    from bridge.lab.benchmark.end_to_end import run_end_to_end  # noqa: PLC0415
+
+    table = Table("server / flash", "flash alone", "download alone", "both", "to the slower one", box=None)
+    for result in run_end_to_end(size_bytes):
+        if json:
+            emit_json({"event": "end-to-end", **result.to_dict()})
+        table.add_row(
+            f"{result.pace:g}",
+            *(f"{seconds:.2f} s" for seconds in (result.flash_s, result.download_s, result.both_s)),
+            f"{result.ratio:.3f}",
+        )
+    if not json:
+        out.print(table)
 
 
 def _title(case: "Case") -> str:

@@ -13,6 +13,7 @@ from bridge.cli.options import (
     TimeoutOption,
 )
 from bridge.cli.output import emit_json, out, use_json
+from bridge.redaction import redact_command
 
 if TYPE_CHECKING:
     from bridge.board import Board, BoardIdentity
@@ -28,6 +29,7 @@ _IDENTITY_LABELS = {
     "libmodem_version": "modem library",
     "application_digest": "image digest",
     "pending_version": "waiting for a reset",
+    "on_trial": "runs on trial",
     "modem_bootloader": "waits for modem firmware",
     "bootloader_version": "MCUboot counter",
     "bootloader_slot": "MCUboot slot",
@@ -83,7 +85,8 @@ def at(
         lines = board.at.command(command, timeout_s=timeout)
         messages = board.at.take_urcs()
     if json:
-        emit_json({"event": "answer", "command": command, "lines": lines, "messages": messages})
+        answer = {"command": redact_command(command), "lines": lines, "messages": messages}
+        emit_json({"event": "answer", **answer}, as_it_is=True)
         return
     for line in lines:
         out.print(line, markup=False, soft_wrap=True)
@@ -124,9 +127,8 @@ def _open(
 
 
 def _show_identity(identity: "BoardIdentity") -> None:
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(box=None, show_header=False)
+    width = 2 + max(map(len, _IDENTITY_LABELS.values()))
     for name, value in identity.to_dict().items():
-        table.add_row(_IDENTITY_LABELS[name], "-" if value is None else str(value))
-    out.print(table)
+        text = "-" if value is None else str(value)
+        # Digests are there to be copied: lines are neither cut nor folded.
+        out.print(f"{_IDENTITY_LABELS[name]:<{width}}{text}", markup=False, highlight=False, soft_wrap=True)

@@ -114,8 +114,15 @@ def agent_command(cloud: "LocalCloud", thing: "Credentials") -> str:
     host, port = cloud.mqtt_endpoint
     command = ["nrf91-bridge", "run", "--thing", thing.thing_name, "--endpoint", f"{host}:{port}"]
     command += ["--cert", str(thing.cert_file), "--key", str(thing.key_file)]
-    command += ["--ca", str(thing.ca_file), "--download-ca", str(thing.ca_file), "--port", "PORT"]
+    command += ["--ca", str(thing.ca_file), "--download-ca", str(thing.ca_file)]
+    command += ["--allow-network", _network(host), "--port", "PORT"]
     return shlex.join(command)
+
+
+def _network(host: str) -> str:
+    """What the agent must be allowed for images from here: this host, or the address that the cloud listens on."""
+    address = ipaddress.ip_address(socket.gethostbyname(host))
+    return "loopback" if address.is_loopback else str(address)
 
 
 def job_command(cloud: "LocalCloud", thing: "Credentials", urls: list[str]) -> str:

@@ -1,39 +1,53 @@
 """``nrf91-bridge flash``: one local image onto one board; check, transfer, reboot, verify, confirm, without any cloud."""
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bridge.cli.image_store import open_store
+from bridge.cli.journals import open_journal, place_of, port_for_us
 from bridge.cli.options import (
     BaudOption,
     ConfirmOption,
-    DowngradeOption,
     FlowControlOption,
     ImageStoreOption,
+    JournalOption,
     JsonOption,
-    KeyOption,
     LineBytesOption,
     MemberOption,
     PortOption,
     ProbeAddressOption,
     ProbeBoardOption,
     RecoveryOption,
-    SameVersionOption,
     SerialNumberOption,
-    SlotSizeOption,
     TimeoutOption,
     TransferBaudOption,
     TransportOption,
     UploadImageOption,
 )
 from bridge.cli.output import use_json
+from bridge.cli.policy_options import (
+    DEFAULT_MIN_VOLTAGE_MV,
+    DEFAULT_VOLTAGE_WAIT_S,
+    DowngradeOption,
+    FlashKeysOption,
+    MaxSizeOption,
+    MinVoltageOption,
+    SameVersionOption,
+    SlotSizeOption,
+    VoltageWaitOption,
+    make_policy,
+)
+from bridge.cli.signals import stopping
+from bridge.cli.state_files import notes_file
 
 if TYPE_CHECKING:
-    from bridge.fota import Policy, RouteOpener
+    from bridge.fota import RouteOpener
     from bridge.image import ImageSource
+
+_OWNER = "nrf91-bridge flash"
 
 
 def register(app: typer.Typer) -> None:
@@ -55,10 +69,13 @@ def flash(
     transfer_baud: TransferBaudOption = 1_000_000,
     flow_control: FlowControlOption = True,
     timeout: TimeoutOption = 10.0,
-    key: KeyOption = None,
+    image_key: FlashKeysOption = None,
     allow_same_version: SameVersionOption = False,
     allow_downgrade: DowngradeOption = False,
     slot_size: SlotSizeOption = None,
+    max_size: MaxSizeOption = None,
+    min_voltage: MinVoltageOption = DEFAULT_MIN_VOLTAGE_MV,
+    voltage_wait: VoltageWaitOption = DEFAULT_VOLTAGE_WAIT_S,
     transport: TransportOption = "auto",
     line_bytes: LineBytesOption = 127,
     recovery: RecoveryOption = False,
@@ -68,6 +85,7 @@ def flash(
     address: ProbeAddressOption = None,
     board: ProbeBoardOption = None,
     store: ImageStoreOption = None,
+    journal: JournalOption = None,
     check_only: Annotated[
         bool, typer.Option("--dry-run", help="All checks, board included, but no write.")
     ] = False,
@@ -77,9 +95,18 @@ def flash(
     use_json(json)
     from bridge.cli.view import UpdateView  # noqa: PLC0415
     from bridge.fota import Update, UpdateOptions  # noqa: PLC0415
+    from bridge.fota.local_update import LocalUpdate  # noqa: PLC0415
 
     options = UpdateOptions(
-        policy=make_policy(key, allow_same_version, allow_downgrade, slot_size),
+        policy=make_policy(
+            image_key,
+            allow_same_version=allow_same_version,
+            allow_downgrade=allow_downgrade,
+            slot_size=slot_size,
+            max_size=max_size,
+            min_voltage=min_voltage,
+            voltage_wait=voltage_wait,
+        ),
         transfer_baud=transfer_baud or None,
         check_only=check_only,
         member=member,
@@ -100,9 +127,19 @@ def flash(
         probe_address=hex_address(address),
         probe_board=board,
     )
-    update = Update(source, route, options=options)
-    with UpdateView(json=json) as view, closing(iter(update)) as events:
-        for event in events:
+    with ExitStack() as stack:
+        stack.callback(source.close)
+        update: Update | LocalUpdate
+        if check_only:
+            update = Update(source, route, options=options)
+        else:
+            place = place_of(port, serial_number, transport)
+            stack.enter_context(port_for_us(place, _OWNER))
+            opened = stack.enter_context(open_journal(journal, place, _OWNER))
+            update = LocalUpdate(source, route, opened, place, options)
+            stack.enter_context(stopping(update.stop))
+        view = stack.enter_context(UpdateView(json=json))
+        for event in stack.enter_context(closing(iter(update))):
             view.show(event)
     if update.error is not None:
         raise update.error
@@ -123,8 +160,6 @@ def make_route(
         transport: Name of the route.
         options: More of :class:`~bridge.fota.choose_route.RouteOptions`.
     """
-    from platformdirs import user_state_path  # noqa: PLC0415
-
     from bridge.board.ports import choose_port  # noqa: PLC0415
     from bridge.fota.choose_route import RouteOptions, Transport, route_opener  # noqa: PLC0415
 
@@ -133,7 +168,7 @@ def make_route(
             lambda: choose_port(port, serial_number),
             Transport(transport),
             probe_serial_number=serial_number,
-            notes_file=user_state_path("nrf91-bridge") / "uploads.json",
+            notes_file=notes_file(),
             **options,
         )
     )
@@ -151,20 +186,6 @@ def hex_address(text: str | None) -> int | None:
         return None if text is None else int(text, 16)
     except ValueError:
         raise UsageError(f"{text!r} is no address in hex", reason="bad-address") from None
-
-
-def make_policy(
-    key: Path | None, allow_same_version: bool, allow_downgrade: bool, slot_size: int | None
-) -> "Policy":
-    """Build the policy that the common options describe."""
-    from bridge.fota.policy import FLASH_SIZE_BYTES, Policy  # noqa: PLC0415
-
-    return Policy(
-        allow_same_version=allow_same_version,
-        allow_downgrade=allow_downgrade,
-        public_key_pem=key.read_bytes() if key else None,
-        slot_size_bytes=slot_size or FLASH_SIZE_BYTES,
-    )
 
 
 def open_image(file: Path) -> "ImageSource":

@@ -104,16 +104,6 @@ KeyOption = Annotated[
         help="Public key (PEM) that the image must be signed with.",
     ),
 ]
-SameVersionOption = Annotated[
-    bool, typer.Option("--allow-same-version", help="Install the version again that the board already runs.")
-]
-DowngradeOption = Annotated[
-    bool, typer.Option("--allow-downgrade", help="Send an image older than the running one.")
-]
-SlotSizeOption = Annotated[
-    int | None,
-    typer.Option("--slot-size", envvar="NRF91_BRIDGE_SLOT_SIZE", help="Largest application image in bytes."),
-]
 MemberOption = Annotated[
     str | None,
     typer.Option("--member", help="Name of the image to take out of a package that holds several."),
@@ -128,3 +118,12 @@ ImageStoreOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, for machines.")]
+JournalOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--journal",
+        envvar="NRF91_BRIDGE_JOURNAL",
+        dir_okay=False,
+        help="Where updates are written down, to go on after a crash; default: this user's state.",
+    ),
+]

@@ -1,39 +1,54 @@
 """``nrf91-bridge run``: the agent; jobs from AWS IoT or the local cloud onto one board."""
 
-import signal
-import threading
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.flash import hex_address, make_policy, make_route
+from bridge.cli.flash import hex_address, make_route
 from bridge.cli.image_store import open_store
+from bridge.cli.journals import open_journal, place_of, port_for_us
 from bridge.cli.options import (
     BaudOption,
     ConfirmOption,
-    DowngradeOption,
     FlowControlOption,
     ImageStoreOption,
+    JournalOption,
     JsonOption,
     LineBytesOption,
     PortOption,
     ProbeAddressOption,
     ProbeBoardOption,
     RecoveryOption,
-    SameVersionOption,
     SerialNumberOption,
-    SlotSizeOption,
     TimeoutOption,
     TransferBaudOption,
     TransportOption,
     UploadImageOption,
 )
 from bridge.cli.output import console, emit_json, use_json
+from bridge.cli.policy_options import (
+    DEFAULT_MIN_VOLTAGE_MV,
+    DEFAULT_VOLTAGE_WAIT_S,
+    AllowHostOption,
+    AllowHttpOption,
+    AllowNetworkOption,
+    DowngradeOption,
+    ImageKeysOption,
+    MaxSizeOption,
+    MinVoltageOption,
+    SameVersionOption,
+    Sha256Option,
+    SlotSizeOption,
+    VoltageWaitOption,
+    WindowOption,
+    make_admission,
+    make_host_rules,
+    make_policy,
+)
+from bridge.cli.signals import stopping
 from bridge.cli.view import UpdateView
 from bridge.errors import InterruptedUpdateError, UsageError
 
@@ -42,7 +57,8 @@ if TYPE_CHECKING:
 
     from bridge.cloud import JobExecution
     from bridge.fota import UpdateEvent
-    from bridge.fota.agent import Agent, JobResult
+    from bridge.fota.agent import Agent
+    from bridge.fota.job_result import JobResult
 
 
 def register(app: typer.Typer) -> None:
@@ -58,20 +74,29 @@ def _load_config(context: typer.Context, file: Path | None) -> Path | None:
         values = tomllib.loads(file.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read the configuration {file}: {error}", reason="bad-config") from error
-    names = {
-        option.removeprefix("--"): parameter.name
+    parameters = {
+        option.removeprefix("--"): parameter
         for parameter in context.command.params
         for option in parameter.opts
-        if option.startswith("--") and parameter.name is not None
+        if option.startswith("--")
     }
-    unknown = sorted(set(values) - set(names))
+    policy = values.pop("policy", {})
+    if not isinstance(policy, dict) or not set(values).isdisjoint(policy):
+        raise UsageError(
+            f"the configuration {file} has no [policy] section with settings of its own", reason="bad-config"
+        )
+    values |= policy
+    unknown = sorted(set(values) - set(parameters))
     if unknown:
         raise UsageError(
             f"the configuration {file} has unknown settings: {', '.join(unknown)}",
             reason="bad-config",
             hint="Settings are the long options of `nrf91-bridge run` without the dashes in front.",
         )
-    context.default_map = {names[key]: value for key, value in values.items()}
+    context.default_map = {
+        str(parameters[key].name): [value] if parameters[key].multiple and isinstance(value, str) else value
+        for key, value in values.items()
+    }
     return file
 
 
@@ -121,12 +146,7 @@ def run_agent(
             help="Seconds without a new byte after which a download is given up.",
         ),
     ] = 60.0,
-    image_key: Annotated[
-        Path | None,
-        typer.Option(
-            "--image-key", envvar="NRF91_BRIDGE_KEY", help="Public key that images must be signed with."
-        ),
-    ] = None,
+    image_key: ImageKeysOption = None,
     port: PortOption = None,
     serial_number: SerialNumberOption = None,
     baud: BaudOption = 115_200,
@@ -139,6 +159,14 @@ def run_agent(
         bool, typer.Option(help="Refuse an image whose version is not the document's.")
     ] = False,
     slot_size: SlotSizeOption = None,
+    max_size: MaxSizeOption = None,
+    min_voltage: MinVoltageOption = DEFAULT_MIN_VOLTAGE_MV,
+    voltage_wait: VoltageWaitOption = DEFAULT_VOLTAGE_WAIT_S,
+    require_sha256: Sha256Option = False,
+    allow_host: AllowHostOption = None,
+    allow_network: AllowNetworkOption = None,
+    allow_http: AllowHttpOption = False,
+    window: WindowOption = None,
     transport: TransportOption = "auto",
     line_bytes: LineBytesOption = 127,
     recovery: RecoveryOption = False,
@@ -147,6 +175,7 @@ def run_agent(
     address: ProbeAddressOption = None,
     board: ProbeBoardOption = None,
     store: ImageStoreOption = None,
+    journal: JournalOption = None,
     config: Annotated[
         Path | None, typer.Option(callback=_load_config, is_eager=True, help="TOML file with these options.")
     ] = None,
@@ -173,9 +202,18 @@ def run_agent(
         key_file=private_key,
         client_id=client_id or thing,
     )
-    policy = make_policy(image_key, allow_same_version, allow_downgrade, slot_size)
     options = UpdateOptions(
-        policy=replace(policy, strict_version=strict),
+        policy=make_policy(
+            image_key,
+            allow_same_version=allow_same_version,
+            allow_downgrade=allow_downgrade,
+            slot_size=slot_size,
+            max_size=max_size,
+            min_voltage=min_voltage,
+            voltage_wait=voltage_wait,
+            strict=strict,
+            require_sha256=require_sha256,
+        ),
         transfer_baud=transfer_baud or None,
         image_store=open_store(store),
     )
@@ -183,7 +221,11 @@ def run_agent(
         cache_dir or default_cache_dir(),
         ca_file=download_ca,
         client_cert=(download_cert, download_key) if download_cert and download_key else None,
-        options=DownloadOptions(no_progress_timeout_s=download_timeout),
+        options=DownloadOptions(
+            no_progress_timeout_s=download_timeout,
+            max_size_bytes=max_size or DownloadOptions.max_size_bytes,
+        ),
+        rules=make_host_rules(allow_host, allow_network, http=allow_http),
     )
     open_route = make_route(
         port,
@@ -199,15 +241,31 @@ def run_agent(
         probe_address=hex_address(address),
         probe_board=board,
     )
+    place, owner = place_of(port, serial_number, transport), f"nrf91-bridge run for {thing}"
     with (
+        port_for_us(place, owner),
+        open_journal(journal, f"thing {thing}", owner) as opened,
         JobView(json=json) as view,
-        running_agent(broker, thing, open_route, downloads, options=options, on_event=view.show) as agent,
+        running_agent(
+            *(broker, thing, open_route, downloads),
+            options=options,
+            on_event=view.show,
+            admission=make_admission(window),
+            journal=opened,
+            place=place,
+        ) as agent,
     ):
         result = _run_until_signal(agent, once=once, on_ready=lambda: view.ready(thing, endpoint))
     if once and result is None:
         raise InterruptedUpdateError("told to stop before there was a job")
-    if once and result is not None and result.error is not None:
+    if result is not None and result.error is not None and (once or _was_stopped(result)):
         raise result.error
+
+
+def _was_stopped(result: "JobResult") -> bool:
+    from bridge.fota import Outcome  # noqa: PLC0415
+
+    return result.finished.outcome is Outcome.INTERRUPTED
 
 
 def split_endpoint(text: str) -> tuple[str, int]:
@@ -274,21 +332,7 @@ class JobView:
 
 def _run_until_signal(agent: "Agent", *, once: bool, on_ready: "Callable[[], None]") -> "JobResult | None":
     """Run the agent on a thread, so that Ctrl-C and SIGTERM can stop it where nothing is lost; a second one ends all."""
-    asked = threading.Event()
-
-    def ask(number: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        asked.set()
-        console.print("stopping; once more to stop at once")
-        agent.stop()
-
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with stopping(agent.stop):
         on_ready()
         with ThreadPoolExecutor(1, "agent") as executor:
             return executor.submit(agent.run, once=once).result()
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -1,6 +1,5 @@
 """``nrf91-bridge smp``: image states and uploads on a board whose application runs Zephyr's SMP server."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,15 +15,17 @@ from bridge.cli.options import (
     LineBytesOption,
     PortOption,
     SerialNumberOption,
+    UploadImageOption,
 )
 from bridge.cli.output import console, emit_json, use_json
+from bridge.cli.state_files import notes_file
 
 if TYPE_CHECKING:
     from bridge.board.smp_answers import ImageState
+    from bridge.board.smp_board import SmpBoard
     from bridge.board.smp_client import SmpClient
 
 _ERASE_TIMEOUT_S = 60.0
-_CHUNK_BYTES = 4096
 
 app = typer.Typer(
     help="Image slots over SMP (MCUmgr): Zephyr's server in an application, or MCUboot's recovery.",
@@ -59,32 +60,44 @@ def upload(
     baud: BaudOption = 115_200,
     flow_control: FlowControlOption = True,
     line_bytes: LineBytesOption = 127,
+    upload_image: UploadImageOption = None,
     test: Annotated[bool, typer.Option("--test", help="Have it started on trial at the next reset.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Write an image into the secondary slot; an upload that was cut off goes on where it was."""
+    """Write an image into the secondary slot (in recovery: where its build lets it); goes on where it was cut off."""
     use_json(json)
-    from bridge.dfu.smp_upload import SmpUpload  # noqa: PLC0415
-    from bridge.errors import ImageRefusedError, VerificationError  # noqa: PLC0415
+    import hashlib  # noqa: PLC0415
+
+    from bridge.dfu import TransferImage  # noqa: PLC0415
+    from bridge.dfu.smp import SmpTarget  # noqa: PLC0415
+    from bridge.dfu.upload_notes import UploadNotes  # noqa: PLC0415
+    from bridge.errors import ImageRefusedError, UsageError  # noqa: PLC0415
     from bridge.image import ImageKind, inspect_file  # noqa: PLC0415
 
     image = inspect_file(file)
     if image.kind is not ImageKind.APPLICATION or image.mcuboot is None:
         raise ImageRefusedError(f"{file.name} is {image.kind}, not an application image", reason="wrong-kind")
-    data, digest = file.read_bytes(), image.mcuboot.digest
-    with _client(port, serial_number, baud, flow_control, line_bytes) as client:
-        job = SmpUpload(client, client.parameters(), len(data), hashlib.sha256(data).digest())
-        for start in range(0, len(data), _CHUNK_BYTES):
-            job.write(data[start : start + _CHUNK_BYTES])
-        job.finish()
-        states = client.image_states()
-        if digest not in {each.digest for each in states}:
-            raise VerificationError(
-                f"the board does not list {file.name} after its upload",
-                reason="not-listed",
-                hint="Upload it again.",
-            )
-        _show(client.test(digest) if test else states, json=json)
+    data = file.read_bytes()
+    with _board(port, serial_number, baud, flow_control, line_bytes) as board:
+        target = SmpTarget(board, notes=UploadNotes(notes_file()), upload_image=upload_image)
+        if target.in_place:
+            if test:
+                raise UsageError(
+                    "this recovery writes over the image that runs; there is no trial",
+                    reason="no-trial",
+                    hint="Leave --test out; or --upload-image 2, if this build has direct upload, as Thingy:91 X has.",
+                )
+            console.print("this recovery writes over the image that runs; if it is cut off, upload it again")
+        wanted = TransferImage(image.kind, len(data), hashlib.sha256(data).hexdigest())
+        start = target.begin(wanted)
+        for offset in range(start, len(data), target.chunk_size_bytes):
+            target.write(data[offset : offset + target.chunk_size_bytes])
+        target.finish()
+        if target.in_place or test:
+            target.schedule(image.mcuboot.digest)
+        else:
+            target.check_listed(image.mcuboot.digest)
+        _show(board.image_states(), json=json)
 
 
 @app.command("test")
@@ -123,12 +136,15 @@ def erase(
     serial_number: SerialNumberOption = None,
     baud: BaudOption = 115_200,
     flow_control: FlowControlOption = True,
+    slot: Annotated[
+        int | None, typer.Option("--slot", min=0, help="Slot to erase, counted over all images.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Erase the secondary slot."""
+    """Erase the secondary slot, or another one that is not in use."""
     use_json(json)
     with _client(port, serial_number, baud, flow_control) as client:
-        client.erase(_ERASE_TIMEOUT_S)
+        client.erase(_ERASE_TIMEOUT_S, slot)
         _show(client.image_states(), json=json)
 
 
@@ -169,20 +185,23 @@ def slots(
 
 
 @contextmanager
-def _client(
+def _board(
     port: str | None, serial_number: str | None, baud: int, flow_control: bool, line_bytes: int = 127
-) -> "Iterator[SmpClient]":
-    from bridge.board.link import Link  # noqa: PLC0415
+) -> "Iterator[SmpBoard]":
     from bridge.board.ports import choose_port  # noqa: PLC0415
-    from bridge.board.smp_client import SmpClient  # noqa: PLC0415
+    from bridge.board.smp_board import SmpBoard  # noqa: PLC0415
 
-    link = Link(choose_port(port, serial_number), baud=baud, flow_control=flow_control)
-    client = SmpClient(link, line_bytes=line_bytes)
-    link.open()
-    try:
-        yield client
-    finally:
-        link.close()
+    url = choose_port(port, serial_number)
+    with SmpBoard.open(url, baud=baud, flow_control=flow_control, line_bytes=line_bytes) as board:
+        yield board
+
+
+@contextmanager
+def _client(
+    port: str | None, serial_number: str | None, baud: int, flow_control: bool
+) -> "Iterator[SmpClient]":
+    with _board(port, serial_number, baud, flow_control) as board:
+        yield board.client
 
 
 def _check_digest(digest: str) -> None:

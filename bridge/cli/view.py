@@ -21,6 +21,7 @@ from bridge.fota import (
     Stage,
     StageStarted,
     UpdateEvent,
+    Waiting,
 )
 
 _STAGE_TEXT = {
@@ -57,6 +58,7 @@ class UpdateView:
         )
         self._task: TaskID | None = None
         self._printed_percent = 0
+        self._waits_for = ""
 
     def __enter__(self) -> "UpdateView":
         """Start the bar."""
@@ -70,6 +72,9 @@ class UpdateView:
     def show(self, event: UpdateEvent) -> None:
         """Show one event."""
         if self._json:
+            if isinstance(event, Waiting) and event.text == self._waits_for:
+                return
+            self._waits_for = event.text if isinstance(event, Waiting) else ""
             emit_json({**event.to_dict(), **self._context})
             return
         match event:
@@ -80,12 +85,16 @@ class UpdateView:
             case ImageAccepted():
                 self._print(
                     f"          {event.kind} {event.name}, {event.size_bytes} bytes:"
-                    f" {event.from_version} -> {event.to_version}"
+                    f" {_known(event.from_version)} -> {_known(event.to_version)}"
                 )
             case Progress():
                 self._show_progress(event)
             case Notice():
                 self._print(f"          {event.text}")
+            case Waiting():
+                if event.text != self._waits_for:
+                    self._waits_for = event.text
+                    self._print(f"          {event.text}")
             case Finished():
                 self._show_end(event)
 
@@ -120,5 +129,10 @@ class UpdateView:
         colour = "green" if good else "red"
         self._print(f"[bold {colour}]{event.outcome.upper()}[/bold {colour}] {event.message}")
         self._print(
-            f"          before {event.from_version}, image {event.to_version}, running {event.running_version}"
+            f"          before {_known(event.from_version)}, image {_known(event.to_version)},"
+            f" running {_known(event.running_version)}"
         )
+
+
+def _known(version: str | None) -> str:
+    return version or "unknown"

@@ -64,7 +64,7 @@ class JobDocument(BaseModel):
     operation: Operation | None = None
     fw_version: str | None = None
     size_bytes: Annotated[int, Field(gt=0, le=_MAX_SIZE_BYTES)] | None = None
-    url: str
+    url: Annotated[str, Field(repr=False)]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     board: str | None = None
     image_index: Annotated[int, Field(ge=0, le=MAX_IMAGE_INDEX)] = 0

@@ -6,19 +6,16 @@ to 1200 s.
 """
 
 import ipaddress
-import logging
-import os
 import re
 import ssl
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
 from bridge.errors import UsageError
+from bridge.secret_files import warn_if_open_to_others
 
-_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 MQTT_TLS_PORT: Final = 8883
@@ -58,7 +55,8 @@ class Endpoint:
     def __post_init__(self) -> None:
         """Check what can be checked without a network."""
         if not _is_host(self.host):
-            raise UsageError(f"{self.host[:80]!r} is no host name", reason="bad-endpoint")
+            shown = self.host.rpartition("@")[2][:80]  # who writes a password here must not find it in a log
+            raise UsageError(f"{shown!r} is no host name", reason="bad-endpoint")
         if not 0 < self.port < 65536:
             raise UsageError(f"{self.port} is no TCP port", reason="bad-endpoint")
         if not self.client_id or len(self.client_id.encode()) > MAX_CLIENT_ID_BYTES:
@@ -110,7 +108,7 @@ def make_tls_context(endpoint: Endpoint, on_tls_error: Callable[[ssl.SSLError], 
         context.set_alpn_protocols([ALPN_PROTOCOL])
     if endpoint.cert_file is not None and endpoint.key_file is not None:
         key_file = endpoint.key_file
-        _warn_if_readable_by_others(key_file)
+        warn_if_open_to_others(key_file)
         # Without a password function OpenSSL would ask for one on the terminal.
         _load(
             f"the private key {key_file}, or the certificate",
@@ -133,15 +131,6 @@ def _load(what: str, path: Path | None, load: Callable[[str | None], _T]) -> _T:
         raise UsageError(
             f"{what} {path} cannot be read: {error.strerror or error}", reason="bad-certificate"
         ) from error
-
-
-def _warn_if_readable_by_others(key_file: Path) -> None:
-    try:
-        mode = key_file.stat().st_mode
-    except OSError:
-        return
-    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        _log.warning("the private key %s is open to other users; `chmod 600` it", key_file)
 
 
 def _reporting_socket(on_tls_error: Callable[[ssl.SSLError], None]) -> type[ssl.SSLSocket]:

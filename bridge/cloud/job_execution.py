@@ -6,6 +6,7 @@ Source: AWS IoT Jobs, ``JobExecution`` and ``JobExecutionState`` of the ``iot-jo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from bridge.errors import CloudError
 
@@ -40,6 +41,8 @@ class JobExecution:
         status_details: What was reported last.
         document: The job document as decoded JSON; text that is no JSON stays text; None when it was not
             sent.
+        queued_at: Epoch second at which it was queued, if the service told; a job that is deleted and made again under
+            its name has another one.
     """
 
     job_id: str
@@ -47,7 +50,8 @@ class JobExecution:
     version_number: int
     status: JobStatus
     status_details: dict[str, str] = field(default_factory=dict)
-    document: object = None
+    document: object = field(default=None, repr=False)  # its URLs may be presigned
+    queued_at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,10 @@ class JobExecutionState:
     status: JobStatus
     status_details: Mapping[str, str]
     version_number: int
+
+
+TAKEN_OVER: Final = "taken-over"
+"""Reason of a :class:`JobGoneError` when another client works the job now."""
 
 
 class JobGoneError(CloudError):

@@ -233,6 +233,7 @@ def read_execution(body: Mapping[str, object]) -> JobExecution | None:
         status=_status(execution),
         status_details=_details(execution),
         document=_document(execution.get("jobDocument")),
+        queued_at=_epoch_s(execution.get("queuedAt")),
     )
 
 
@@ -268,6 +269,11 @@ def _integer(members: Mapping[str, object], name: str, default: int | None = Non
     if not isinstance(value, int) or isinstance(value, bool):
         raise _bad_reply(f"{name} is no integer")
     return value
+
+
+def _epoch_s(value: object) -> int | None:
+    """Seconds over MQTT; a fraction does no harm, and nothing depends on it alone."""
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _status(members: Mapping[str, object]) -> JobStatus:

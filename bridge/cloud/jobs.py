@@ -8,15 +8,16 @@ wanted, and that is success.
 """
 
 import logging
-import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, Self
 
-from bridge.cloud.connection import Connection
+from bridge import clock
+from bridge.cloud.channel import Channel
 from bridge.cloud.correlation import ReplyDesk
-from bridge.cloud.job_execution import JobExecution, JobExecutionState, JobGoneError, JobStatus
+from bridge.cloud.job_execution import TAKEN_OVER, JobExecution, JobExecutionState, JobGoneError, JobStatus
 from bridge.cloud.job_messages import (
     NEXT_JOB,
     JobTopics,
@@ -35,6 +36,9 @@ from bridge.errors import CloudError
 _log = logging.getLogger(__name__)
 
 MAX_VERSION_CONFLICTS: Final = 5
+_REMEMBERED_REPORTS: Final = 16
+"""A report whose reply was lost may still be what the service has; after so many it cannot be."""
+_IMPOSSIBLE_VERSION: Final = 2**31 - 1
 _GONE_CODES: Final = {"InvalidStateTransition", "ResourceNotFound", "TerminalStateReached"}
 
 
@@ -52,14 +56,15 @@ class JobsClient:
         UsageError: The thing name is none.
     """
 
-    def __init__(self, connection: Connection, thing_name: str, *, timing: JobsTiming | None = None) -> None:
+    def __init__(self, connection: Channel, thing_name: str, *, timing: JobsTiming | None = None) -> None:
         self._connection = connection
         self._topics = JobTopics(thing_name)
         self._timing = timing or JobsTiming()
         self._desk = ReplyDesk()
-        self._news = threading.Condition()
+        self._news = clock.condition()
         self._changed = False
         self._woken = False
+        self._ours: deque[Mapping[str, str]] = deque(maxlen=_REMEMBERED_REPORTS)
 
     def __enter__(self) -> Self:
         """Begin to listen; the broker need not be there yet."""
@@ -112,6 +117,7 @@ class JobsClient:
         details: Mapping[str, str],
         *,
         step_timeout_minutes: int | None = None,
+        exclusive: bool = False,
     ) -> JobExecution:
         """Report how an execution stands.
 
@@ -121,13 +127,14 @@ class JobsClient:
             details: Replaces the ``statusDetails``; shortened to what the service takes. Empty leaves them
                 as they are.
             step_timeout_minutes: (Re)starts the step timer, 1 to 10080; None leaves it alone.
+            exclusive: Give way to another client that has reported on the execution since we did.
 
         Returns:
             The execution with its new version, status and details.
 
         Raises:
             JobGoneError: The execution was cancelled, deleted, has timed out or ended otherwise; it carries
-                the final state.
+                the final state. With ``exclusive`` also: another client works it now (reason ``taken-over``).
             CloudError: The report may not have been taken: ``no-answer``, ``invalid-request`` and others.
                 It is safe to call this again with the same values.
             UsageError: Status, step timeout or a key of the details is not possible.
@@ -135,6 +142,7 @@ class JobsClient:
         topic = self._topics.update(check_job_id(execution.job_id))
         wanted = clean_details(details)
         current = execution
+        self._ours.extend((dict(execution.status_details), wanted))
         for _ in range(MAX_VERSION_CONFLICTS):
             build = partial(
                 build_update,
@@ -148,9 +156,31 @@ class JobsClient:
             if done is not None:
                 return done
             current = self._adopt(current, read_state(answer.reply.body))
+            if exclusive and current.status_details not in self._ours:
+                raise JobGoneError(
+                    f"job {current.job_id} is worked by another client now",
+                    execution=current,
+                    reason=TAKEN_OVER,
+                )
         raise CloudError(
             f"job {execution.job_id} is being changed by someone else all the time", reason="version-conflict"
         )
+
+    def has_taken(
+        self, job_id: str, execution_number: int, status: JobStatus, details: Mapping[str, str]
+    ) -> bool:
+        """Whether an execution ended with a report of ours whose reply was lost; changes nothing.
+
+        Only the rejection of an update shows the state of an execution that has ended, so one is sent that cannot be taken.
+
+        Raises:
+            CloudError: The broker or the service does not answer.
+        """
+        never = JobExecution(job_id, execution_number, _IMPOSSIBLE_VERSION, JobStatus.IN_PROGRESS)
+        wanted = clean_details(details)
+        build = partial(build_update, execution=never, status=status, details=wanted)
+        state = read_state(self._request(self._topics.update(check_job_id(job_id)), build).reply.body)
+        return state is not None and _is_wanted(state, status, wanted, repeated=False)
 
     def wait_for_job_change(self, timeout_s: float) -> bool:
         """Block until :meth:`next_job` may have something new to say: a notification, or a reconnect.
@@ -222,15 +252,15 @@ class JobsClient:
 
     def _adopt(self, current: JobExecution, state: JobExecutionState | None) -> JobExecution:
         """Take over the service's version; if the rejection has no state, ask for it."""
-        if state is not None:
-            version = state.version_number
-        else:
+        if state is None:
             seen = self.describe(current.job_id)
             if seen.execution_number != current.execution_number:
                 raise JobGoneError(f"job {current.job_id} was started anew", execution=seen)
-            version = seen.version_number
-        _log.info("job %s is at version %d, not %d", current.job_id, version, current.version_number)
-        return replace(current, version_number=version)
+            state = JobExecutionState(seen.status, seen.status_details, seen.version_number)
+        _log.info(
+            "job %s is at version %d, not %d", current.job_id, state.version_number, current.version_number
+        )
+        return _after(current, state)
 
 
 def _settled(

@@ -17,6 +17,8 @@ _SCHEMES: Final = ("http", "https")
 _PROTOCOL: Final = re.compile(r"(https?)(?::/{0,2})?", re.IGNORECASE)
 _SCHEME_PREFIX: Final = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f]")
+_DISPUTED: Final = re.compile(r"[\\\"<>]")
+"""RFC 3986 has no place for them; parsers do not agree where a URL ends that holds one, and so which host it names."""
 _PLACEHOLDER: Final = "${"
 
 
@@ -95,6 +97,8 @@ def _checked_url(url: str, *, member: str) -> str:
         )
     if _UNSEEN.search(url):
         raise LocationError(member, "holds control characters")
+    if _DISPUTED.search(url):
+        raise LocationError(member, "holds a backslash, a double quote, < or >; write them in percent form")
     if " " in url:
         raise _space_error(url, member)
     split = _authority(url, member)

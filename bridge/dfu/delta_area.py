@@ -11,7 +11,7 @@ from typing import Final
 
 from bridge.board import Board
 from bridge.dfu.target import TransferRestartError
-from bridge.errors import BoardRefusedError
+from bridge.errors import BoardRefusedError, LinkError
 from bridge.wire.xdfu import XdfuType, apply_command, init_command
 
 DIRTY_OFFSET: Final = 2_621_440
@@ -81,11 +81,13 @@ class DeltaArea:
     def invalidate(self) -> None:
         """Make a scheduled delta something that the modem cannot install.
 
-        Where it cannot be erased, filler is appended: the modem authenticates the whole area and refuses it.
+        Where it cannot be erased, filler is appended: the modem authenticates the whole area and refuses it. The modem is
+        taken off the network first, as for every erase; whoever calls this brings it back.
 
         Raises:
             BoardRefusedError: Nothing of that worked (reason ``not-invalidated``).
         """
+        self._board.take_offline()
         self._erase_if_dirty()
         if self._filled_bytes() != 0 and not self._poison():
             raise BoardRefusedError(
@@ -106,13 +108,11 @@ class DeltaArea:
         return before is not None and after not in (None, before)
 
     def _open_session(self, size_bytes: int) -> None:
-        may_erase = self._filled_bytes() in (None, DIRTY_OFFSET)
+        command = init_command(XdfuType.MODEM_DELTA, size_bytes)
         try:
-            self._board.at.command_again(
-                init_command(XdfuType.MODEM_DELTA, size_bytes),
-                timeout_s=self._erase_timeout_s if may_erase else self._command_timeout_s,
-                on_slow=lambda: self._notice("the modem is erasing its update area; this can take minutes"),
-            )
+            if self._filled_bytes() in (None, DIRTY_OFFSET):
+                self._erase(command)
+            self._board.at.command_again(command, timeout_s=self._command_timeout_s)
         except BoardRefusedError as error:
             raise BoardRefusedError(
                 f"the board does not take the modem delta: {error.message}",
@@ -143,9 +143,38 @@ class DeltaArea:
                 hint="Reset the board and try again.",
             )
 
+    def _erase(self, command: str) -> None:
+        """Send a command that may erase, once: a second one would wait as long again.
+
+        Raises:
+            LinkError: The modem did not finish in time (reason ``erase-timeout``).
+        """
+        try:
+            self._board.at.command(
+                command,
+                timeout_s=self._erase_timeout_s,
+                on_slow=lambda: self._notice("the modem is erasing its update area; this can take minutes"),
+            )
+        except LinkError as error:
+            if error.reason != "no-answer":
+                raise
+            if self._is_empty_now():
+                return  # only the answer was lost
+            raise LinkError(
+                f"the modem did not erase its update area within {self._erase_timeout_s:g} s",
+                reason="erase-timeout",
+                hint="It may still be erasing. Reset the board, keep it off the network (AT+CFUN=4), and try again.",
+            ) from error
+
+    def _is_empty_now(self) -> bool:
+        try:
+            return self._filled_bytes() == 0
+        except LinkError:
+            return False
+
     def _erase_if_dirty(self) -> None:
         try:
-            self._board.at.command("AT#XFOTA=9", timeout_s=self._erase_timeout_s)
+            self._erase("AT#XFOTA=9")
         except BoardRefusedError:
             return  # nothing to erase for it, or no such command
 

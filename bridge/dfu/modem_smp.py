@@ -125,6 +125,9 @@ class ModemSmpTarget:
             self._board.send_reset()  # nobody need wait for it: what is in its memory so far does no harm
             self._used = False
 
+    def discard(self, image: TransferImage) -> None:
+        """Nothing: the old firmware is gone, or was never touched."""
+
     # --- segments -------------------------------------------------------------------------------------------
 
     @property

@@ -101,14 +101,25 @@ class ModemSmpClient:
         fields = body.get("fields")
         if not isinstance(fields, Mapping) or "frame_max" not in fields or "pack_max" not in fields:
             return ModemSmpLimits()
-        line_bytes = int(fields["frame_max"]) - _LINE_MARGIN_BYTES
-        return ModemSmpLimits(max(DEFAULT_LINE_BYTES, line_bytes), int(fields["pack_max"]))
+        frame_bytes, message_bytes = fields["frame_max"], fields["pack_max"]
+        if not isinstance(frame_bytes, int) or not isinstance(message_bytes, int):
+            return ModemSmpLimits()
+        return ModemSmpLimits(max(DEFAULT_LINE_BYTES, frame_bytes - _LINE_MARGIN_BYTES), message_bytes)
 
     def room_bytes(self, packet: ModemPacket, limits: ModemSmpLimits) -> int:
-        """How many bytes of data fit into a packet that begins like this one, in whole words."""
+        """How many bytes of data fit into a packet that begins like this one, in whole words.
+
+        Raises:
+            BoardRefusedError: None (reason ``buffers-too-small``).
+        """
         empty = ModemPacket(packet.file_size_bytes, packet.offset, packet.address, b"")
         request = SmpMessage(SmpOp.WRITE, SmpGroup.MODEM_FULL, ModemFullCommand.UPLOAD, empty.body())
         room = limits.message_bytes - len(request.encode()) - _BYTE_STRING_HEAD_BYTES
+        if room < _WORD_BYTES:
+            raise BoardRefusedError(
+                f"the board takes messages of {limits.message_bytes} bytes, into which no firmware fits",
+                reason="buffers-too-small",
+            )
         return room - room % _WORD_BYTES
 
     def write(self, packet: ModemPacket) -> None:

@@ -8,7 +8,7 @@ Sources: Zephyr ``subsys/mgmt/mcumgr/grp/img_mgmt`` (the secondary slot, test an
 import logging
 from typing import Any, Final
 
-from bridge.board.smp_answers import ImageState, SlotInfo
+from bridge.board.smp_answers import ImageState, SlotInfo, parse_upload_offset
 from bridge.board.smp_board import SmpBoard
 from bridge.dfu.smp_upload import SmpUpload
 from bridge.dfu.target import TransferImage
@@ -17,6 +17,8 @@ from bridge.errors import BoardRefusedError, UsageError
 from bridge.image import ImageKind
 from bridge.wire.smp_message import ImageCommand, SmpGroup, SmpOp
 
+_TRAILER_PAGE_BYTES: Final = 4096
+"""At least so much of a slot belongs to MCUboot's trailer; servers that tell the largest image have subtracted it."""
 _log = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 4096
@@ -100,25 +102,30 @@ class SmpTarget:
         """Have the image tried at the next reset, or see that MCUboot finds it valid where it was written in place."""
         if digest is None:
             raise UsageError("an image without a digest cannot be told from others", reason="no-digest")
-        states = self._client.image_states()
-        found = [state for state in states if state.digest == digest]
         if self.in_place:
-            self._check_valid(states, found)
-            return
-        candidates = [state for state in found if not state.active and state.slot != 0]
-        if not candidates:
-            raise BoardRefusedError(
-                "the board does not list the image after its upload",
-                reason="not-listed",
-                hint="Upload it again.",
-            )
-        if not candidates[0].pending:
+            self._check_valid(digest)
+        elif not self.check_listed(digest).pending:
             self._mark(digest)
+
+    def check_listed(self, digest: str) -> ImageState:
+        """Find the image in a slot from which nothing runs.
+
+        Raises:
+            BoardRefusedError: The board does not list it there (reason ``not-listed``).
+        """
+        for state in self._client.image_states():
+            if state.digest == digest and not state.active and state.slot != 0:
+                return state
+        raise BoardRefusedError(
+            "the board does not list the image after its upload", reason="not-listed", hint="Upload it again."
+        )
 
     def _mark(self, digest: str) -> None:
         try:
             self._client.test(digest)
         except BoardRefusedError as error:
+            if error.reason == "already-pending":
+                return  # MCUboot will start it: all that was wanted
             raise BoardRefusedError(
                 f"the board has the image, but does not mark it for the next reset: {error.message}",
                 reason="schedule-refused",
@@ -130,7 +137,15 @@ class SmpTarget:
 
         In recovery there is nothing to take back: what was written in place is whole or it is not, and MCUboot decides.
         """
-        if self._recovery or self._upload is None:
+        if self._upload is not None and self._upload.window.acknowledged:
+            self._erase_secondary()
+
+    def discard(self, image: TransferImage) -> None:
+        """As :meth:`abort`."""
+        self._erase_secondary()
+
+    def _erase_secondary(self) -> None:
+        if self._recovery:
             return
         try:
             self._client.erase(_ERASE_TIMEOUT_S)
@@ -147,18 +162,29 @@ class SmpTarget:
         """Whether recovery was built for direct upload and can mark an image: only then is there a way back."""
         if self._wanted_image is not None:
             return self._wanted_image >= 2 and self._wanted_image % 2 == 0
-        return self._secondary_image(0) is not None and self._knows_image_state()
+        if not self._knows_image_state():
+            return False
+        if self._secondary_image(0) is None and not self._slot_info():
+            _log.warning(
+                "MCUboot does not tell its slots; if this build has direct upload, as Thingy:91 X has, --upload-image 2"
+                " reaches the secondary slot, with a way back"
+            )
+        return self._secondary_image(0) is not None
 
     def _knows_image_state(self) -> bool:
-        """MCUboot's list has flags only when it was built with image states."""
-        return any(state.bootable or state.active or state.confirmed for state in self._client.image_states())
+        """MCUboot's list has flags only when it was built with image states, and digests, to mark them by, may be missing."""
+        return any(
+            state.digest is not None and (state.bootable or state.active or state.confirmed)
+            for state in self._client.image_states()
+        )
 
     def _secondary_image(self, image_index: int) -> int | None:
-        """The number that uploads to the secondary slot, if the server has such numbers (MCUboot counts from 1)."""
-        for slot in self._slot_info():
-            if slot.image == image_index and slot.slot == 1 and (slot.upload_image_id or 0) > 0:
-                return slot.upload_image_id
-        return None
+        """The number that uploads to the secondary slot, if the server has such numbers (MCUboot counts from 1).
+
+        Without direct upload MCUboot tells a number of one slot only, and not always of the one that it means.
+        """
+        numbers = {slot.slot: slot.upload_image_id for slot in self._slot_info() if slot.image == image_index}
+        return numbers.get(1) or None if numbers.get(0) is not None else None
 
     def _upload_image(self, image_index: int) -> int:
         if self._wanted_image is not None:
@@ -175,7 +201,7 @@ class SmpTarget:
     def _check_size(self, image: TransferImage) -> None:
         slot = 0 if self.in_place else 1
         sizes = [
-            info.max_image_bytes or info.size_bytes
+            info.max_image_bytes or (info.size_bytes and info.size_bytes - _TRAILER_PAGE_BYTES)
             for info in self._slot_info()
             if (info.image, info.slot) == (image.image_index, slot)
         ]
@@ -197,7 +223,7 @@ class SmpTarget:
             answer = self._client.request(SmpOp.WRITE, SmpGroup.IMAGE, ImageCommand.UPLOAD, body)
         except BoardRefusedError:
             return 0
-        offset = int(answer.get("off", 0))
+        offset = parse_upload_offset(answer, 0)
         if not 0 < offset < image.size_bytes:
             return 0
         _log.info("the board has %d of %d bytes of an earlier upload", offset, image.size_bytes)
@@ -209,11 +235,13 @@ class SmpTarget:
         return BoardRefusedError(
             "the secondary slot is in use: its image waits for the next reset, or the running one is not confirmed",
             reason="slot-in-use",
-            hint="Reset the board, and confirm the image that runs (`nrf91-bridge smp confirm`).",
+            hint="`nrf91-bridge smp state` shows which. Reset the board (`nrf91-bridge smp reset`), and keep what runs then"
+            " (`nrf91-bridge smp confirm`) or let a second reset take it away; then send this image again.",
         )
 
-    def _check_valid(self, states: tuple[ImageState, ...], found: list[ImageState]) -> None:
-        if found:
+    def _check_valid(self, digest: str) -> None:
+        states = self._client.image_states()
+        if any(state.digest == digest for state in states):
             return
         if any(state.slot == 0 and state.digest is None for state in states):
             return  # listed, so valid; this build does not tell digests

@@ -5,13 +5,13 @@ Sources: Zephyr ``subsys/mgmt/mcumgr/grp/img_mgmt/src/img_mgmt.c`` (upload, resu
 """
 
 import logging
-import time
 from typing import Any, Final
 
-from bridge.board.smp_answers import SmpParameters, raise_refusal
+from bridge import clock
+from bridge.board.smp_answers import SmpParameters, parse_upload_offset, raise_refusal
 from bridge.board.smp_client import SmpClient
 from bridge.dfu.target import TransferRestartError
-from bridge.errors import LinkError
+from bridge.errors import BoardRefusedError, LinkError
 from bridge.wire.message_size import MessageSize
 from bridge.wire.smp_frame import largest_message_bytes
 from bridge.wire.smp_message import ImageCommand, SmpGroup, SmpMessage, SmpOp
@@ -25,6 +25,8 @@ _WRITE_UNIT_BYTES: Final = 4
 _FIRST_PIECE_BYTES: Final = 64
 """Enough for the image header that servers look at. The first request is sent alone and may be followed by a long erase, so
 its loss costs most; a short one is lost least, and the next is under way the sooner."""
+_SMALLEST_FIRST_PIECE_BYTES: Final = 32
+"""An image's header, less of which Zephyr's server refuses."""
 _SPARE_LINES: Final = 2
 """Line buffers that are left free: for a question, and for the line that is being received."""
 _IMPOSSIBLE_OFFSET: Final = 0x7FFF_FFFF
@@ -75,6 +77,13 @@ class SmpUpload:
         self._image = image
         self._start = start
         self._data = bytearray()
+        if self._room_bytes(0, parameters.message_bytes) < _SMALLEST_FIRST_PIECE_BYTES:
+            self._sha256 = None  # so small a server can do without, if with the loss of resuming
+        if self._room_bytes(max(1, start), parameters.message_bytes) < _WRITE_UNIT_BYTES:
+            raise BoardRefusedError(
+                f"the board takes messages of {parameters.message_bytes} bytes, into which no image data fits",
+                reason="buffers-too-small",
+            )
 
     def write(self, data: bytes) -> None:
         """Take the next bytes of the image; returns when all but less than one request of them are under way.
@@ -115,7 +124,7 @@ class SmpUpload:
                 return
             if self.window.may_send:
                 fresh_line = self.window.unsure
-                self._send(self.window.send(min(size, available), time.monotonic()), fresh_line)
+                self._send(self.window.send(min(size, available), clock.monotonic()), fresh_line)
             elif self.window.outstanding:
                 self._wait()
             else:
@@ -142,11 +151,15 @@ class SmpUpload:
 
     def _piece_bytes(self) -> int:
         """Most bytes of the image that fit into the next request, in whole words of flash."""
-        overhead = len(self._request(self._body(self.window.next_offset, b"")).encode())
-        room = self._message_bytes - overhead - _BYTE_STRING_HEAD_BYTES
+        room = self._room_bytes(self.window.next_offset, self._message_bytes)
         if self.window.next_offset == 0:
             room = min(room, _FIRST_PIECE_BYTES)
         return min(room - room % _WRITE_UNIT_BYTES, self._size_bytes - self.window.next_offset)
+
+    def _room_bytes(self, offset: int, message_bytes: int) -> int:
+        """How many bytes of the image fit into a message of that size."""
+        overhead = len(self._request(self._body(offset, b"")).encode())
+        return message_bytes - overhead - _BYTE_STRING_HEAD_BYTES
 
     @property
     def _message_bytes(self) -> int:
@@ -161,7 +174,7 @@ class SmpUpload:
         assert deadline is not None
         soonest = deadline if question is None else min(deadline, question)
         losses = self.window.losses
-        answer = self._client.next_answer(soonest - time.monotonic())
+        answer = self._client.next_answer(soonest - clock.monotonic())
         if answer is not None:
             if (answer.group, answer.command) == (SmpGroup.IMAGE, ImageCommand.UPLOAD):
                 self._take(answer)
@@ -183,14 +196,14 @@ class SmpUpload:
             )
 
     def _ask(self) -> None:
-        piece = self.window.ask(time.monotonic())
+        piece = self.window.ask(clock.monotonic())
         body = {"off": _IMPOSSIBLE_OFFSET, "data": b""}
         self._client.post(self._request(body, piece.sequence), fresh_line=True)
 
     def _take(self, answer: SmpMessage) -> None:
         raise_refusal(answer)
-        offset = int(answer.body.get("off", self.window.acknowledged))
-        if self.window.on_answer(answer.sequence, offset, time.monotonic()) is Outcome.SESSION_LOST:
+        offset = parse_upload_offset(answer.body, self.window.acknowledged)
+        if self.window.on_answer(answer.sequence, offset, clock.monotonic()) is Outcome.SESSION_LOST:
             raise TransferRestartError(
                 f"the board forgot the upload at byte {self.window.acknowledged}: it has restarted, or another"
                 " program talks to it",

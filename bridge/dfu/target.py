@@ -106,3 +106,16 @@ class DfuTarget(Protocol):
             BridgeError: That could not be made sure.
         """
         ...
+
+    def discard(self, image: TransferImage) -> None:
+        """As :meth:`abort`, for what another process wrote, and perhaps scheduled, before it died.
+
+        Where writing was in place there is nothing to take back, and nothing is done.
+
+        Args:
+            image: What it wrote.
+
+        Raises:
+            BridgeError: That could not be made sure.
+        """
+        ...

@@ -9,22 +9,20 @@ address of a write is ignored (bytes are appended), data mode ends only with the
 """
 
 import logging
-import time
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NoReturn
 
+from bridge import clock
 from bridge.board import Board, rescue
 from bridge.dfu.delta_area import DeltaArea
 from bridge.dfu.target import TransferImage, TransferRestartError
-from bridge.dfu.xdfu_stream import NUDGE, BytesLostError, XdfuStream
+from bridge.dfu.xdfu_stream import BytesLostError, XdfuStream
 from bridge.dfu.xdfu_tuning import (
     BUFFERED_BYTES,
     CHUNK_WITH_FLOW_CONTROL_BYTES,
     CHUNK_WITHOUT_FLOW_CONTROL_BYTES,
-    PROOF_BYTES,
-    SHRINK_FACTOR,
-    SMALLEST_CHUNK_BYTES,
-    STREAM_BYTES,
+    SHORTER_CHUNK_BYTES,
+    STREAMED_CHUNK_BYTES,
     XdfuTiming,
 )
 from bridge.errors import BoardRefusedError, LinkError, UsageError
@@ -45,6 +43,7 @@ _log = logging.getLogger(__name__)
 _SLOT_TYPES: Final = (XdfuType.APPLICATION, XdfuType.MCUBOOT_BOOTLOADER)
 """What is written into MCUboot's secondary slot."""
 
+_NUDGE: Final = "AT"
 _PAGE_BYTES: Final = 4096
 
 
@@ -58,6 +57,7 @@ class XdfuTarget:
         board: The board, in AT mode.
         on_notice: Called with remarks for people, such as that the modem erases.
         timing: How long the board may take.
+        streams: Keep several chunks under way, where the line has RTS/CTS and until something is lost.
     """
 
     route: Final = "xdfu"
@@ -72,6 +72,7 @@ class XdfuTarget:
         *,
         on_notice: Callable[[str], None] | None = None,
         timing: XdfuTiming | None = None,
+        streams: bool = True,
     ) -> None:
         self._board = board
         self._at = board.at
@@ -87,28 +88,20 @@ class XdfuTarget:
             command_timeout_s=self._timing.command_s,
             erase_timeout_s=self._timing.erase_s,
         )
-        self._stream = XdfuStream(board.at, board.link, self._timing)
-        self._may_stream = board.link.flow_control
-        self._proven = False
-        self._slow_flash = True
+        self._streams = streams
+        self._stream: XdfuStream | None = None
         self._type = XdfuType.APPLICATION
         self._size_bytes = 0
         self._offset = 0
         self._touched = False
         self._may_be_scheduled = False
         self._may_be_in_data_mode = False
+        self._has_room = False
 
     @property
     def chunk_size_bytes(self) -> int:
-        """Preferred size of a chunk: a first one that shows whether flow control works, then streams; short after failures."""
-        if not self._streams:
-            return self._chunk_bytes
-        return STREAM_BYTES if self._proven else min(self._chunk_bytes, PROOF_BYTES)
-
-    @property
-    def _streams(self) -> bool:
-        """Whether chunks may be streamed, once the first has gone through: flow control, nothing irregular so far."""
-        return self._may_stream and self._type in _SLOT_TYPES and self._at.terminator == "\r"
+        """Preferred size of a chunk; smaller after each failure."""
+        return STREAMED_CHUNK_BYTES if self._stream is not None else self._chunk_bytes
 
     @property
     def in_place(self) -> bool:
@@ -125,35 +118,69 @@ class XdfuTarget:
         else:
             self._init_application(size_bytes)
             self._offset = 0
-        self._proven = False
+        self._stream = self._new_stream()
         return self._offset
 
     def write(self, chunk: bytes) -> None:
-        """``#XDFUWRITE``: command, raw bytes, and right behind them an ``AT`` that makes the status come."""
+        """``#XDFUWRITE``: streamed with RTS/CTS until something is lost for the first time, else one by one."""
         with self._at.session():
             self._touched = True
             self._area.written_bytes = None
-            started_s = time.monotonic()
-            try:
-                status = (
-                    self._stream_chunk(chunk) if self._streams and self._proven else self._write_chunk(chunk)
-                )
-            except BytesLostError as error:
-                self._recover(len(chunk), str(error))
+            if self._stream is not None:
+                self._write_streamed(self._stream, chunk)
+            else:
+                self._write_alone(chunk)
+
+    def _write_streamed(self, stream: XdfuStream, chunk: bytes) -> None:
+        self._may_be_in_data_mode = True
+        try:
+            stream.send(self._offset, chunk)
+        except BytesLostError as error:
+            stream.settle()
+            self._recover(STREAMED_CHUNK_BYTES, str(error))
+        self._offset += len(chunk)
+        self._after_streaming(stream)
+
+    def _drain(self, stream: XdfuStream) -> None:
+        try:
+            stream.drain()
+        except BytesLostError as error:
+            stream.settle()
+            self._recover(STREAMED_CHUNK_BYTES, str(error))
+        self._after_streaming(stream)
+
+    def _after_streaming(self, stream: XdfuStream) -> None:
+        if stream.is_drained:
             self._may_be_in_data_mode = False
-            if not status.ok:
-                self._shrink()
-                raise TransferRestartError(
-                    f"the board reported {status} for the bytes from {self._offset} on",
-                    reason="write-failed",
-                    offset=self._offset,
-                )
-            self._offset += len(chunk)
-            self._learn(len(chunk), time.monotonic() - started_s)
+            self._check_written(stream.failed)
             self._area.written_bytes = self._offset
 
+    def _write_alone(self, chunk: bytes) -> None:
+        """Command, raw bytes, and right behind them an ``AT`` that makes the status come."""
+        try:
+            status = self._write_chunk(chunk)
+        except BytesLostError as error:
+            self._recover(len(chunk), str(error))
+        self._may_be_in_data_mode = False
+        self._check_written(None if status.ok else status)
+        self._offset += len(chunk)
+        self._area.written_bytes = self._offset
+
+    def _check_written(self, failed: XdfuStatus | None) -> None:
+        if failed is None:
+            return
+        self._shrink()
+        raise TransferRestartError(
+            f"the board reported {failed} for bytes before {self._offset}",
+            reason="write-failed",
+            offset=self._offset,
+        )
+
     def finish(self) -> None:
-        """Check the count; the board flushes with ``#XDFUAPPLY``."""
+        """Wait for the last statuses and check the count; the board flushes with ``#XDFUAPPLY``."""
+        if self._stream is not None:
+            with self._at.session():
+                self._drain(self._stream)
         if self._offset != self._size_bytes or not self._size_bytes:
             raise LinkError(
                 f"{self._offset} of {self._size_bytes} bytes were written",
@@ -192,14 +219,26 @@ class XdfuTarget:
         trailer of an earlier session may still be in the slot.
         """
         with self._at.session():
-            if self._may_be_in_data_mode:
-                self._leave_data_mode(self._chunk_bytes)
-            if self._touched and self._type in _SLOT_TYPES:
-                self._overwrite_first_page()
-            elif self._may_be_scheduled:
-                self._area.invalidate()
-            self._touched = self._may_be_scheduled = False
-            self._board.go_back_online()
+            self._streams, self._stream = False, None
+            try:
+                if self._may_be_in_data_mode:
+                    self._leave_data_mode(self._chunk_bytes)
+                if self._touched and self._type in _SLOT_TYPES:
+                    self._overwrite_first_page()
+                elif self._may_be_scheduled:
+                    self._area.invalidate()
+                self._touched = self._may_be_scheduled = False
+            finally:
+                self._board.go_back_online()
+
+    def discard(self, image: TransferImage) -> None:
+        """As :meth:`abort`; of a modem delta the whole area is emptied, for which the modem may restart."""
+        self._type = self._type_of(image.kind)
+        if self._type in _SLOT_TYPES:
+            self._touched = True
+        else:
+            self._area.prepare(image.size_bytes)
+        self.abort()
 
     # --- one chunk ------------------------------------------------------------------------------------------
 
@@ -217,7 +256,7 @@ class XdfuTarget:
             self._at.command(
                 write_command(self._type, self._address, len(chunk)), timeout_s=self._timing.command_s
             )
-            self._at.send_then_command(chunk, NUDGE, wire_s + self._timing.margin_s)
+            self._at.send_then_command(chunk, _NUDGE, wire_s + self._timing.margin_s)
         except LinkError as error:
             if error.reason in {"no-answer", "write-timeout"}:
                 raise BytesLostError(error.message) from error
@@ -226,34 +265,13 @@ class XdfuTarget:
         self._wait_nudge(buffered_s + self._timing.margin_s)
         return self._wait_status(XdfuOperation.WRITE, self._timing.margin_s)
 
-    def _learn(self, size_bytes: int, duration_s: float) -> None:
-        """What the first chunk shows: flow control works, and whether flash takes time."""
-        if not self._proven and size_bytes >= PROOF_BYTES:
-            self._proven = True
-            self._slow_flash = (
-                duration_s - size_bytes * 10 / self._board.link.baud > self._timing.slow_flash_s
-            )
-
-    def _stream_chunk(self, chunk: bytes) -> XdfuStatus:
-        """Write a chunk in a stream; the first bad status of its pieces, else the last."""
-        self._at.take_urcs(self._is_status)
-        self._at.take_urcs(DATA_MODE_EXIT_URC)
-        self._may_be_in_data_mode = True
-        try:
-            count = self._stream.write(self._type, self._offset, chunk, slow_flash=self._slow_flash)
-        except BytesLostError:
-            self._stream.settle()
-            raise
-        statuses = [self._wait_status(XdfuOperation.WRITE, self._timing.margin_s) for _ in range(count)]
-        return next((status for status in statuses if not status.ok), statuses[-1])
-
     def _wait_nudge(self, timeout_s: float) -> None:
         """Only an answer to the nudge after the end of data mode proves that exactly all bytes have arrived.
 
         The end alone does not: if up to three bytes were lost, the nudge itself has filled their place.
         """
-        deadline = time.monotonic() + timeout_s
-        while self._at.poll_result(deadline - time.monotonic()) is not None:
+        deadline = clock.monotonic() + timeout_s
+        while self._at.poll_result(deadline - clock.monotonic()) is not None:
             if self._at.take_urcs(DATA_MODE_EXIT_URC):
                 return
         raise BytesLostError(f"the board still waits for data {timeout_s:.1f} s after the last byte")
@@ -278,7 +296,7 @@ class XdfuTarget:
 
     # --- when it goes wrong ---------------------------------------------------------------------------------
 
-    def _recover(self, announced_bytes: int, what: str) -> None:
+    def _recover(self, announced_bytes: int, what: str) -> NoReturn:
         offset = self._offset
         _log.warning("bytes lost from %d on: %s", offset, what)
         self._leave_data_mode(announced_bytes)
@@ -290,7 +308,7 @@ class XdfuTarget:
         )
 
     def _leave_data_mode(self, announced_bytes: int) -> None:
-        deadline = time.monotonic() + self._timing.recovery_s
+        deadline = clock.monotonic() + self._timing.recovery_s
         limit_bytes = 2 * announced_bytes + BUFFERED_BYTES
         if not rescue.fill_up(self._at, self._board.link, limit_bytes, deadline):
             raise LinkError(
@@ -305,9 +323,21 @@ class XdfuTarget:
         self._at.take_urcs(DATA_MODE_EXIT_URC)
         self._may_be_in_data_mode = False
 
+    def _new_stream(self) -> XdfuStream | None:
+        if self._streams and self._board.link.flow_control:
+            self._at.take_urcs(self._is_status)
+            self._at.take_urcs(DATA_MODE_EXIT_URC)
+            return XdfuStream(self._at, self._board.link, self._write_command, self._timing)
+        return None
+
+    def _write_command(self, offset: int, size_bytes: int) -> str:
+        return write_command(self._type, offset, size_bytes)
+
     def _shrink(self) -> None:
-        self._may_stream = False
-        self._chunk_bytes = max(SMALLEST_CHUNK_BYTES, self._chunk_bytes // SHRINK_FACTOR)
+        self._streams = False
+        self._stream = None
+        first = self._chunk_bytes > SHORTER_CHUNK_BYTES
+        self._chunk_bytes = SHORTER_CHUNK_BYTES if first else CHUNK_WITHOUT_FLOW_CONTROL_BYTES
 
     def _overwrite_first_page(self) -> None:
         self._at.command_again(init_command(self._type, _PAGE_BYTES), timeout_s=self._timing.command_s)
@@ -334,10 +364,28 @@ class XdfuTarget:
         return self._types[kind]
 
     def _init_application(self, size_bytes: int) -> None:
+        """The board compares with the whole slot; so it is asked first for a page more, which MCUboot's trailer needs.
+
+        A session that is opened again is dropped, and nothing is erased before the first write.
+        """
+        if not self._has_room:
+            padded = init_command(self._type, size_bytes + _PAGE_BYTES)
+            try:
+                self._at.command_again(padded, timeout_s=self._timing.command_s)
+            except BoardRefusedError:
+                pass
+            else:
+                self._has_room = True
         try:
             self._at.command_again(init_command(self._type, size_bytes), timeout_s=self._timing.command_s)
         except BoardRefusedError as error:
             raise self._init_refusal(size_bytes, error) from error
+        if not self._has_room:
+            raise BoardRefusedError(
+                f"the image of {size_bytes} bytes ends in the last page of the board's slot, which MCUboot's trailer needs",
+                reason="too-large",
+                hint="It would fit, but could not be swapped. Build it smaller.",
+            )
 
     def _init_refusal(self, size_bytes: int, error: BoardRefusedError) -> BoardRefusedError:
         """The board's ``ERROR`` has no reason; a session for a single page tells whether the size was it."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from bridge.errors import CloudError
+from bridge.errors import CloudError, ImageRefusedError
 
 _CONTENT_RANGE: Final = re.compile(r"bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18})", re.IGNORECASE)
 _UNSATISFIED: Final = re.compile(r"bytes\s+\*/(\d{1,18})", re.IGNORECASE)
@@ -124,8 +124,9 @@ def read_answer(status: int, headers: Mapping[str, str], ask: Ask, known: Known)
         known: What is known.
 
     Raises:
-        CloudError: It will never be what we want: reasons ``wrong-size``, ``too-large``, ``content-encoding``,
-            ``bad-redirect``, ``http-404`` and the like.
+        CloudError: It will never be what we want: reasons ``wrong-size``, ``content-encoding``, ``bad-redirect``,
+            ``http-404`` and the like.
+        ImageRefusedError: It has more bytes than are allowed (reason ``too-large``).
     """
     if status in {200, 206}:
         _refuse_encoding(headers)
@@ -205,7 +206,9 @@ def _check_size(size_bytes: int, known: Known) -> None:
             hint="Was the job document made for another file, or did the server send an error page?",
         )
     if known.max_size_bytes is not None and size_bytes > known.max_size_bytes:
-        raise CloudError(f"a file of {size_bytes} bytes is no image for this board", reason="too-large")
+        raise ImageRefusedError(
+            f"the file has {size_bytes} bytes; at most {known.max_size_bytes} are allowed", reason="too-large"
+        )
 
 
 def _refuse_encoding(headers: Mapping[str, str]) -> None:

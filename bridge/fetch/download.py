@@ -11,15 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
-from urllib.parse import urlsplit
 
-from bridge.errors import BridgeError, CloudError, UsageError
+from bridge.clock import event, thread
+from bridge.errors import BridgeError, ImageRefusedError, UsageError
 from bridge.fetch.arrival import Arrival
 from bridge.fetch.fetcher import Fetcher
-from bridge.fetch.http_client import HttpClient, check_tls_files
+from bridge.fetch.hosts import HostRules
+from bridge.fetch.http_client import HttpClient
 from bridge.fetch.options import Clock, DownloadOptions, MonotonicClock
 from bridge.fetch.redact import redact_url
 from bridge.fetch.store import Order
+from bridge.fetch.web import Web
 from bridge.image.names import file_name
 
 _log = logging.getLogger(__name__)
@@ -58,8 +60,10 @@ class Download:
         ca_file: Authority that the server's certificate must come from (PEM); None for the system's.
         client_cert: Certificate and key (PEM), for servers that want one; shown to the URL's host only.
         refresh_url: Called in the background thread for a fresh URL when the server says 400, 401 or 403; may raise.
+        rules: From where images may be fetched; by default over https, and not from private networks or this host.
         options: How patient it is.
         clock: Time and waiting; tests bring their own.
+        web: Who sends the requests, instead of a client over HTTP.
     """
 
     def __init__(
@@ -72,16 +76,18 @@ class Download:
         ca_file: Path | None = None,
         client_cert: tuple[Path, Path] | None = None,
         refresh_url: Callable[[], str] | None = None,
+        rules: HostRules | None = None,
         options: DownloadOptions | None = None,
         clock: Clock | None = None,
+        web: Web | None = None,
     ) -> None:
         sha256 = expected_sha256.strip().lower() if expected_sha256 else None
-        options = options or DownloadOptions()
+        self._options = options = options or DownloadOptions()
+        self._rules = rules = rules or HostRules()
         self._order = Order(url, expected_size, sha256, refresh_url)
-        self._tls_files = ca_file, client_cert
-        self._closed = threading.Event()
+        self._closed = event()
         self._arrival = Arrival()
-        self._client = HttpClient(ca_file, client_cert, max_redirects=options.redirects)
+        self._client = web or HttpClient(ca_file, client_cert, rules=rules, max_redirects=options.redirects)
         self._fetcher = Fetcher(
             self._order,
             self._arrival,
@@ -91,7 +97,8 @@ class Download:
             options=options,
             clock=clock or MonotonicClock(),
         )
-        self._thread = threading.Thread(target=self._run, name="download", daemon=True)
+        self._thread = thread(self._run, "download")
+        self._fetching: int | None = None
 
     @property
     def name(self) -> str:
@@ -134,9 +141,11 @@ class Download:
             SourceRestartedError: The image changed on the server after some of it had been given out. Raised once;
                 the new image follows.
             CloudError: The download failed: reasons ``http-404`` and the like, ``truncated``, ``stalled``,
-                ``connection-lost``, ``unreachable``, ``tls``, ``wrong-size``, ``wrong-sha256``, ``too-large``,
-                ``bad-url``, ``bad-range``, ``bad-redirect``, ``insecure-redirect``, ``too-many-redirects``,
+                ``connection-lost``, ``unreachable``, ``tls``, ``wrong-size``, ``wrong-sha256``, ``bad-range``,
+                ``bad-redirect``, ``insecure-redirect``, ``too-many-redirects``,
                 ``content-encoding``, ``no-length``, ``changed-on-server``, ``timeout``, ``closed``.
+            ImageRefusedError: It may not be fetched: ``bad-url``, ``scheme-refused``, ``host-refused``,
+                ``address-refused``, ``too-large``.
             BenchError: The disk: ``no-space``, ``cache-unusable``.
             UsageError: ``bad-ca-file``, ``bad-client-certificate``, ``bad-proxy``, ``bad-sha256``.
             BridgeError: What ``refresh_url`` raised.
@@ -155,7 +164,7 @@ class Download:
         """Stop at once, also in the middle of a silence; what is unfinished stays in the cache. May be called twice."""
         self._closed.set()
         self._client.cut()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
+        if self._thread.is_alive() and threading.get_ident() != self._fetching:
             self._thread.join(_CLOSE_TIMEOUT_S)
         self._arrival.close()
         if not self._thread.is_alive():
@@ -169,6 +178,7 @@ class Download:
         self.close()
 
     def _run(self) -> None:
+        self._fetching = threading.get_ident()
         shown = redact_url(self._order.url)
         _log.info("downloading %s", shown)
         try:
@@ -187,14 +197,15 @@ class Download:
             self._client.close()
 
     def _check(self) -> None:
-        try:
-            parts = urlsplit(self._order.url)
-            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            usable = False
-        if not usable:
-            raise CloudError("the image's URL is no http or https URL with a host", reason="bad-url")
+        # Before a look into the cache, so that it does not depend on what happens to be there.
+        self._rules.check_url(self._order.url)
+        size_bytes, limit_bytes = self._order.expected_size, self._options.max_size_bytes
+        if size_bytes is not None and size_bytes > limit_bytes:
+            raise ImageRefusedError(
+                f"the image is said to have {size_bytes} bytes; at most {limit_bytes} are allowed",
+                reason="too-large",
+            )
         sha256 = self._order.expected_sha256
         if sha256 is not None and not _SHA256.fullmatch(sha256):  # it becomes part of a file name
             raise UsageError("the expected SHA-256 is not 64 hexadecimal digits", reason="bad-sha256")
-        check_tls_files(*self._tls_files)
+        self._client.check()

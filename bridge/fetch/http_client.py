@@ -23,8 +23,10 @@ from bridge.errors import CloudError, UsageError
 from bridge.fetch.answer import Redirect, Verdict, read_answer
 from bridge.fetch.cutter import CuttableAdapter, Cutter
 from bridge.fetch.failure import translate
+from bridge.fetch.hosts import HostRules
 from bridge.fetch.question import Question
 from bridge.fetch.redact import hide_queries_in_logs
+from bridge.secret_files import warn_if_open_to_others
 
 READ_BYTES: Final = 64 * 1024
 _HEADERS: Final = {
@@ -79,12 +81,19 @@ class HttpClient:
     Args:
         ca_file: Authority that the server's certificate must come from; None for the system's.
         client_cert: Certificate and key files; shown to the host of the first URL only.
+        rules: From where images may be fetched; kept on each request and each connection.
         max_redirects: Redirects to follow for one request.
     """
 
     def __init__(
-        self, ca_file: Path | None, client_cert: tuple[Path, Path] | None, *, max_redirects: int
+        self,
+        ca_file: Path | None,
+        client_cert: tuple[Path, Path] | None,
+        *,
+        rules: HostRules,
+        max_redirects: int,
     ) -> None:
+        self._ca_file = ca_file
         self._verify: str | bool = True if ca_file is None else str(ca_file)
         self._client_cert = client_cert
         self._max_redirects = max_redirects
@@ -93,8 +102,16 @@ class HttpClient:
         self._session.headers.clear()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, CuttableAdapter(self._cutter))
+            self._session.mount(scheme, CuttableAdapter(self._cutter, rules))
         hide_queries_in_logs()
+
+    def check(self) -> None:
+        """Read certificates and key once, for an error that names the file.
+
+        Raises:
+            UsageError: One of them cannot be used.
+        """
+        check_tls_files(self._ca_file, self._client_cert)
 
     def cut(self) -> None:
         """End the request in progress and all to come; from any thread."""
@@ -117,6 +134,7 @@ class HttpClient:
             RetryableError: See :meth:`Answer.chunks`.
             CloudError: The answer is final and bad (see :func:`~bridge.fetch.answer.read_answer`), too many or
                 insecure redirects.
+            ImageRefusedError: The rules do not allow the URL, or one that it redirects to.
         """
         first_host = urlsplit(url).hostname
         for _ in range(self._max_redirects + 1):
@@ -171,6 +189,7 @@ def check_tls_files(ca_file: Path | None, client_cert: tuple[Path, Path] | None)
         ) from error
     if client_cert is None:
         return
+    warn_if_open_to_others(client_cert[1])
     try:
         # An encrypted key fails, where OpenSSL would ask for its password on the terminal.
         context.load_cert_chain(client_cert[0], client_cert[1], password=lambda: b"")

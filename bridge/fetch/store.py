@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bridge.errors import CloudError
 from bridge.fetch.arrival import Arrival
@@ -23,7 +23,7 @@ class Order:
         refresh_url: Gives a fresh URL.
     """
 
-    url: str
+    url: str = field(repr=False)
     expected_size: int | None
     expected_sha256: str | None
     refresh_url: Callable[[], str] | None

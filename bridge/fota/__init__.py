@@ -5,6 +5,7 @@ from bridge.fota.events import (
     BoardIdentified,
     Finished,
     ImageAccepted,
+    ImageJudged,
     Notice,
     Outcome,
     Progress,
@@ -12,6 +13,7 @@ from bridge.fota.events import (
     StageStarted,
     UpdateCanceledError,
     UpdateEvent,
+    Waiting,
 )
 from bridge.fota.policy import Expectations, Policy
 from bridge.fota.route import Route, RouteOpener
@@ -23,6 +25,7 @@ __all__ = [
     "Expectations",
     "Finished",
     "ImageAccepted",
+    "ImageJudged",
     "Notice",
     "Outcome",
     "Policy",
@@ -35,5 +38,6 @@ __all__ = [
     "UpdateCanceledError",
     "UpdateEvent",
     "UpdateOptions",
+    "Waiting",
     "over_at",
 ]

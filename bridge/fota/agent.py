@@ -1,40 +1,41 @@
 """Jobs in, updates run, statuses out: what Nordic's AWS FOTA library does on the device, for one board on a cable."""
 
 import logging
-import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
-from bridge.cloud import JobDocument, JobExecution, JobGoneError, JobStatus, parse_document
-from bridge.errors import BridgeError, CloudError, InterruptedUpdateError
-from bridge.fota.events import Finished, Outcome, Stage, StageStarted, UpdateCanceledError, UpdateEvent
+from bridge import clock
+from bridge.cloud import TAKEN_OVER, JobDocument, JobExecution, JobGoneError, JobStatus, parse_document
+from bridge.errors import BenchError, BridgeError, CloudError, InterruptedUpdateError
+from bridge.fota.earlier_run import EarlierRun
+from bridge.fota.events import (
+    Finished,
+    Stage,
+    StageStarted,
+    UpdateCanceledError,
+    UpdateEvent,
+    Waiting,
+)
+from bridge.fota.job_result import STATUS, JobResult, result_from
+from bridge.fota.journal import Journal
+from bridge.fota.journal_record import UpdateRecord
+from bridge.fota.journal_values import Report
 from bridge.fota.outcome import outcome_of
 from bridge.fota.policy import Expectations
+from bridge.fota.reconcile import Reconciler, order_of
 from bridge.fota.reporter import JobReporter, JobUpdater
 from bridge.fota.route import RouteOpener
 from bridge.fota.status_details import StatusDetails
 from bridge.fota.update import Update
 from bridge.fota.update_options import UpdateOptions
+from bridge.fota.window import Admission
 from bridge.image import ImageSource
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-_STATUS: Final = {
-    Outcome.SUCCEEDED: JobStatus.SUCCEEDED,
-    Outcome.FAILED: JobStatus.FAILED,
-    Outcome.REJECTED: JobStatus.REJECTED,
-}
-_STAGES_AFTER_SCHEDULING: Final = {
-    Stage.TRANSFER,  # of an image that is written in place: nothing is asked any more behind its gate
-    Stage.SCHEDULE,
-    Stage.REBOOT,
-    Stage.VERIFY,
-    Stage.CONFIRM,
-}
 RETRY_S: Final = 5.0
 """Pause before a cloud that could not be reached is asked again; a reconnect ends it early."""
 IDLE_WAIT_S: Final = 60.0
@@ -61,23 +62,6 @@ SourceMaker = Callable[[JobDocument, Callable[[], str]], ImageSource]
 EventSink = Callable[[JobExecution, UpdateEvent], None]
 
 
-@dataclass(frozen=True)
-class JobResult:
-    """How one job ended here.
-
-    Attributes:
-        execution: The job execution as it was taken.
-        finished: The last event of its update.
-        details: The ``statusDetails`` that go with it.
-        error: Why it did not succeed, if it did not.
-    """
-
-    execution: JobExecution
-    finished: Finished
-    details: Mapping[str, str]
-    error: BridgeError | None
-
-
 class Agent:
     """Works the jobs of one thing on one board, one after the other.
 
@@ -87,6 +71,10 @@ class Agent:
         make_source: Starts a download.
         options: How updates are done; what the document says is added for each job.
         on_event: Told about every event of every update.
+        admission: When jobs may be taken; one that was taken is brought to its end at any time.
+        journal: Where updates are written down; without one they are forgotten with the process.
+        thing: The thing's name, for the journal.
+        place: Where its board is, for the journal.
     """
 
     def __init__(
@@ -97,14 +85,24 @@ class Agent:
         *,
         options: UpdateOptions | None = None,
         on_event: EventSink = lambda _execution, _event: None,
+        admission: Admission | None = None,
+        journal: Journal | None = None,
+        thing: str = "",
+        place: str = "",
     ) -> None:
         self._jobs = jobs
         self._open_route = open_route
         self._make_source = make_source
         self._options = options or UpdateOptions()
         self._on_event = on_event
-        self._stop = threading.Event()
-        self._last: JobResult | None = None
+        self._admission = admission or Admission()
+        self._journal = journal or Journal()
+        self._thing = thing
+        self._place = place
+        self._stop = clock.event()
+        self._reconciler = Reconciler(jobs, self._journal, open_route, thing, self._stop)
+        self._settled = False
+        self._left_to_others: set[tuple[str, int]] = set()
 
     def stop(self) -> None:
         """End :meth:`run` soon; may be called from any thread.
@@ -126,54 +124,118 @@ class Agent:
 
         Raises:
             CloudError: The broker will never accept us (certificates, client id).
+            BenchError: The journal cannot be written.
+            InterruptedUpdateError: Told to stop while the end of a job could not be reported; it is in the journal.
         """
+        last: JobResult | None = None
         while not self._stop.is_set():
             execution = self._next_job()
-            if execution is None:
+            if execution is None or self._waits_for_window(execution):
                 continue
-            self._last = self.work(execution)
-            if once or self._last.finished.outcome is Outcome.INTERRUPTED:
+            last = self.work(execution)
+            if once or self._stop.is_set():
                 break
-        return self._last
+        return last
 
     def work(self, execution: JobExecution) -> JobResult:
-        """Take one job, run its update, and tell the cloud how it ended."""
-        again = self._last
-        if again is not None and _identity(again.execution) == _identity(execution):
-            # Offered again although it ended here: the report got lost, not the work.
-            self._tell(JobReporter(self._jobs, execution, self._stop), again)
-            return again
+        """Take one job, run its update, and tell the cloud how it ended.
+
+        One that ended in an earlier run, or whose report got lost, is only reported.
+
+        Raises:
+            BenchError: The journal cannot be written; nothing was done.
+        """
+        order = order_of(execution, self._thing, self._place)
+        known = self._journal.find_job(order)
+        if known is not None and known.outcome in STATUS:
+            self._reconciler.report(known, execution)
+            result = result_from(known, execution)
+            self._on_event(execution, result.finished)
+            return result
+        record = self._journal.begin(order)
         reporter = JobReporter(self._jobs, execution, self._stop)
         reporter.start()
         try:
-            result = self._update(execution, reporter)
-            self._tell(reporter, result)
+            result = self._update(execution, reporter, record)
+            self._end(result, reporter, record)
         finally:
             reporter.close()
         return result
 
+    def _end(self, result: JobResult, reporter: JobReporter, record: UpdateRecord) -> None:
+        """Write down how it ended, then tell the cloud, then write down that it was told."""
+        status = STATUS.get(result.finished.outcome)
+        report = Report.DUE if status else Report.GONE
+        try:
+            record.end(result.finished, result.error, details=result.details, report=report)
+        except BenchError as error:
+            _log.warning(
+                "the end of job %s is not in the journal: %s", result.execution.job_id, error.message
+            )
+        if isinstance(result.error, UpdateCanceledError) and result.error.reason == TAKEN_OVER:
+            self._left_to_others.add(_identity(result.execution))
+        if status is not None:
+            self._tell(status, result, reporter, record)
+
+    def _tell(
+        self, status: JobStatus, result: JobResult, reporter: JobReporter, record: UpdateRecord
+    ) -> None:
+        try:
+            reporter.finish(status, result.details)
+            report, note = Report.TAKEN, str(status)
+        except JobGoneError as gone:
+            _log.warning(
+                "job %s ended %s here, but the service says: %s",
+                result.execution.job_id,
+                status,
+                gone.message,
+            )
+            report, note = Report.GONE, gone.message
+        try:
+            record.reported(report, note)
+        except BenchError as error:
+            _log.warning(
+                "the report of job %s is not in the journal: %s", result.execution.job_id, error.message
+            )
+
     def _next_job(self) -> JobExecution | None:
         try:
+            if not self._settled:
+                self._settled = self._reconciler.run()
             execution = self._jobs.next_job()
         except CloudError as error:
             _log.warning("cannot ask for jobs: %s", error.message)
             self._jobs.wait_for_job_change(RETRY_S)
             return None
-        if execution is None:
+        if execution is None or _identity(execution) in self._left_to_others:
             self._jobs.wait_for_job_change(IDLE_WAIT_S)
+            return None
         return execution
 
-    def _update(self, execution: JobExecution, reporter: JobReporter) -> JobResult:
-        details = StatusDetails()
+    def _waits_for_window(self, execution: JobExecution) -> bool:
+        """Leave a queued job in the queue until a maintenance window opens; the queue may change meanwhile."""
+        opens_at = self._admission.opens_at()
+        if opens_at is None or execution.status is not JobStatus.QUEUED:
+            return False
+        text = f"the job waits in the queue for the maintenance window, which opens at {opens_at.isoformat()}"
+        self._on_event(execution, Waiting(Stage.QUEUED, "maintenance-window", text))
+        self._jobs.wait_for_job_change(max(0.0, min(IDLE_WAIT_S, self._admission.left_s())))
+        return True
+
+    def _update(self, execution: JobExecution, reporter: JobReporter, record: UpdateRecord) -> JobResult:
+        earlier = record.earlier or _earlier_in_cloud(execution)
+        # Until the board was asked, the cloud keeps what it knows of an earlier run: it is all there is without a journal.
+        details = StatusDetails(execution.status_details if earlier else {})
         fetch = StageStarted(Stage.FETCH)
         details.take(fetch)
         try:
             current = self._through_outage(lambda: reporter.milestone(details.to_dict()))
+            record.taken(current.version_number)
             document = parse_document(current.document)
         except BridgeError as error:
             error.stage = error.stage or Stage.FETCH
             return self._ended(execution, error, details)
-        update = self._prepare(execution, document, reporter, details)
+        update = self._prepare(execution, document, reporter, details, record, earlier)
         with closing(iter(update)) as events:
             for event in events:
                 if details.take(event) and not isinstance(event, Finished):
@@ -190,8 +252,14 @@ class Agent:
         elif self._stop.is_set():
             update.stop(InterruptedUpdateError("told to stop; the job can be taken up again"))
 
-    def _prepare(
-        self, execution: JobExecution, document: JobDocument, reporter: JobReporter, details: StatusDetails
+    def _prepare(  # noqa: PLR0917 - the parts of one job
+        self,
+        execution: JobExecution,
+        document: JobDocument,
+        reporter: JobReporter,
+        details: StatusDetails,
+        record: UpdateRecord,
+        earlier: EarlierRun | None,
     ) -> Update:
         def fresh_url() -> str:
             return parse_document(self._jobs.describe(execution.job_id).document).url
@@ -199,34 +267,37 @@ class Agent:
         def gate(stage: Stage) -> None:
             self._through_outage(lambda: reporter.milestone({**details.to_dict(), "stage": stage}))
 
-        earlier = execution.status_details
-        interrupted = (
-            execution.status is JobStatus.IN_PROGRESS and earlier.get("stage") in _STAGES_AFTER_SCHEDULING
-        )
         options = replace(
             self._options,
             expected=Expectations(document.operation, document.fw_version, document.board),
-            interrupted_from=earlier.get("from_version") if interrupted else None,
+            earlier=earlier,
             image_index=document.image_index,
         )
         source = self._make_source(document, fresh_url)
-        return Update(source, self._open_route, options=options, commit_gate=gate)
+        return Update(source, self._open_route, options=options, commit_gate=gate, record=record.take)
 
     def _through_outage(self, ask: Callable[[], _T]) -> _T:
         """Ask the cloud, again and again while it cannot be reached; a job that is gone cancels the update."""
-        deadline_s = time.monotonic() + GATE_TIMEOUT_S
+        deadline_s = clock.monotonic() + GATE_TIMEOUT_S
         while True:
             try:
                 return ask()
             except JobGoneError as error:
                 raise _canceled(error) from error
             except CloudError as error:
-                if time.monotonic() > deadline_s:
+                if clock.monotonic() > deadline_s:
                     raise
                 _log.warning("waiting for the cloud: %s", error.message)
-                self._jobs.wait_for_job_change(RETRY_S)
+                self._wait_for_cloud()
             if self._stop.is_set():
                 raise InterruptedUpdateError("told to stop while the cloud could not be reached")
+
+    def _wait_for_cloud(self) -> None:
+        """A cloud that will never take us again ends our process, but not the job: the next process goes on with it."""
+        try:
+            self._jobs.wait_for_job_change(RETRY_S)
+        except CloudError as error:
+            raise InterruptedUpdateError(f"the cloud is lost for good: {error.message}") from error
 
     def _ended(self, execution: JobExecution, error: BridgeError, details: StatusDetails) -> JobResult:
         """An end before the update line began: no job any more, or a document that makes no sense."""
@@ -235,21 +306,16 @@ class Agent:
         self._on_event(execution, finished)
         return JobResult(execution, finished, details.to_dict(), error)
 
-    def _tell(self, reporter: JobReporter, result: JobResult) -> None:
-        status = _STATUS.get(result.finished.outcome)
-        if status is None:
-            return
-        try:
-            reporter.finish(status, result.details)
-        except JobGoneError as error:
-            _log.warning(
-                "job %s ended %s here, but the service says: %s", *_identity(result.execution), error.message
-            )
-
 
 def _identity(execution: JobExecution) -> tuple[str, int]:
     return execution.job_id, execution.execution_number
 
 
+def _earlier_in_cloud(execution: JobExecution) -> EarlierRun | None:
+    in_progress = execution.status is JobStatus.IN_PROGRESS
+    return EarlierRun.from_details(execution.status_details) if in_progress else None
+
+
 def _canceled(error: JobGoneError) -> UpdateCanceledError:
-    return UpdateCanceledError(f"not wanted any more: {error.message}")
+    reason = TAKEN_OVER if error.reason == TAKEN_OVER else None
+    return UpdateCanceledError(f"not wanted any more: {error.message}", reason=reason)

@@ -58,6 +58,13 @@ class AtRoute:
             return nullcontext()
         return self._board.at_baud(baud)
 
+    def supply_mv(self) -> int | None:
+        """``%XVBAT``; in bootloader mode the modem cannot be asked."""
+        try:
+            return self._board.modem.battery_mv()
+        except BoardRefusedError:
+            return None
+
     def target(self, kind: ImageKind) -> DfuTarget:
         """``#XDFU``, with what is special about the kind.
 

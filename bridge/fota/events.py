@@ -2,7 +2,9 @@
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Self
 
+from bridge.board import BoardIdentity
 from bridge.errors import BridgeError
 
 
@@ -71,6 +73,19 @@ class BoardIdentified(UpdateEvent):
     route: str | None = None
     why: str | None = None
 
+    @classmethod
+    def of(cls, stage: Stage, identity: BoardIdentity, route: str, why: str) -> Self:
+        """What a board says, asked by a route."""
+        return cls(
+            stage,
+            identity.model,
+            identity.imei,
+            identity.application_version,
+            identity.modem_version,
+            route,
+            why or None,
+        )
+
 
 @dataclass(frozen=True)
 class ImageAccepted(UpdateEvent):
@@ -89,6 +104,19 @@ class ImageAccepted(UpdateEvent):
     size_bytes: int
     from_version: str | None
     to_version: str | None
+
+
+@dataclass(frozen=True)
+class ImageJudged(UpdateEvent):
+    """All of the image was read, found whole, and may be installed.
+
+    Attributes:
+        sha256: SHA-256 of the file, in hex.
+        digest: The digest that MCUboot knows the image by, in hex; None for other kinds.
+    """
+
+    sha256: str
+    digest: str | None
 
 
 @dataclass(frozen=True)
@@ -112,6 +140,19 @@ class Progress(UpdateEvent):
 class Notice(UpdateEvent):
     """Something worth telling a person, such as ``erasing``."""
 
+    text: str
+
+
+@dataclass(frozen=True)
+class Waiting(UpdateEvent):
+    """The update cannot go on yet; comes again and again while it waits.
+
+    Attributes:
+        reason: Code of what it waits for; if it waits in vain, the update fails with this reason.
+        text: One sentence for people; it changes when there is something new to say.
+    """
+
+    reason: str
     text: str
 
 

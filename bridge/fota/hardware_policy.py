@@ -9,10 +9,12 @@ from typing import Final
 from bridge.board import BoardIdentity
 from bridge.errors import ImageRefusedError
 from bridge.image import ImageHead, ImageKind
-from bridge.image.names import parse_modem_release
+from bridge.image.names import parse_delta_name, parse_modem_release
 
 WHOLE_MODEM_KINDS: Final = frozenset({ImageKind.MODEM_FULL, ImageKind.MODEM_PACKAGE})
 _CHIP: Final = re.compile(r"nrf(9\d{3})", re.IGNORECASE)
+_QUALIFIER: Final = re.compile(r"(_nrf9\d{3}|_ns|ns)$")
+"""Ends of board names before Zephyr 3.7, such as ``nrf9160dk_nrf9160_ns`` and ``thingy91_nrf9160ns``."""
 _CHIP_OF_PRODUCT: Final = {"thingy91": "9160", "thingy91x": "9151"}
 _CHIPS_OF_FAMILY: Final = {"nrf9160": ("9160",), "nrf91x1": ("9131", "9151", "9161")}
 """Modem firmware comes for these."""
@@ -20,18 +22,73 @@ _CHIPS_OF_FAMILY: Final = {"nrf9160": ("9160",), "nrf91x1": ("9131", "9151", "91
 
 def chip_of(text: str | None) -> str | None:
     """The four digits of an nRF91 chip in a board or model name, also for boards that are not named after it."""
-    product = (text or "").lower().split("/")[0]
+    product = product_of(text) or ""
     match = _CHIP.search(text or "")
     return _CHIP_OF_PRODUCT.get(product) or (match[1] if match else None)
 
 
+def product_of(text: str | None) -> str | None:
+    """The board in a board target, without chip, variant and revision: ``nrf9151dk/nrf9151/ns`` is an ``nrf9151dk``.
+
+    Returns:
+        None for no text, and for one that only names a chip.
+    """
+    name = (text or "").strip().lower().split("/")[0].split("@")[0]
+    while (shorter := _QUALIFIER.sub("", name)) != name:
+        name = shorter
+    return None if not name or _CHIP.fullmatch(name) else name
+
+
+def check_board(identity: BoardIdentity, ordered: str | None) -> None:
+    """Refuse an image that was ordered for another board (reason ``wrong-board``)."""
+    wanted = chip_of(ordered)
+    found = chip_of(identity.model) or chip_of(identity.hardware_version)
+    if ordered and (wanted is None or (found is not None and wanted != found)):
+        raise ImageRefusedError(
+            f"the image is for {ordered}, but the board is {identity.model or identity.hardware_version}",
+            reason="wrong-board",
+            hint="Choose the image that was built for this board.",
+        )
+
+
+def check_built_for(head: ImageHead, identity: BoardIdentity, ordered: str | None) -> None:
+    """Compare what a package's manifest says that its image was built for with the board, and with the order.
+
+    Raises:
+        ImageRefusedError: They do not go together (reason ``wrong-board``).
+    """
+    if not head.board and not head.soc:
+        return
+    built_for = head.board or head.soc
+    chip = chip_of(head.soc) or chip_of(head.board)
+    found = chip_of(identity.model) or chip_of(identity.hardware_version)
+    if chip is None and head.soc:
+        raise _built_for_another(f"{head.soc}, which is no nRF91")
+    if chip is not None and found is not None and chip != found:
+        raise _built_for_another(f"{built_for}, but the board has an nRF{found}")
+    if chip is not None and chip_of(ordered) not in (None, chip):
+        raise _built_for_another(f"{built_for}, but one for {ordered} was ordered")
+    product, wanted = product_of(head.board), product_of(ordered)
+    if product is not None and wanted is not None and product != wanted:
+        raise _built_for_another(f"{product}, but one for {wanted} was ordered")
+
+
+def _built_for_another(what: str) -> ImageRefusedError:
+    return ImageRefusedError(
+        f"according to its package the image was built for {what}",
+        reason="wrong-board",
+        hint="Take the package that was built for this board.",
+    )
+
+
 def check_family(head: ImageHead, identity: BoardIdentity) -> None:
     """Refuse modem firmware whose name says that it is for another chip (reason ``wrong-board``)."""
-    release = parse_modem_release(head.name)
+    delta, release = parse_delta_name(head.name), parse_modem_release(head.name)
+    family = delta.family if delta else release[0] if release else None
     chip = chip_of(identity.model) or chip_of(identity.hardware_version)
-    if release is not None and chip is not None and chip not in _CHIPS_OF_FAMILY.get(release[0], (chip,)):
+    if family is not None and chip is not None and chip not in _CHIPS_OF_FAMILY.get(family, (chip,)):
         raise ImageRefusedError(
-            f"the image is modem firmware for {release[0]}, but the board has an nRF{chip}",
+            f"the image is modem firmware for {family}, but the board has an nRF{chip}",
             reason="wrong-board",
             hint="It would leave the modem without working firmware. Take the release for this chip.",
         )

@@ -11,6 +11,8 @@ from bridge.image import BytesSource, FirmwareImage, ImageHead, ImageInspector, 
 from bridge.image.package_source import PACKAGE_KINDS, PackedImage, choose, for_slot, unpack
 
 _READ_BYTES: Final = 16 * 1024
+_HEAD_READ_BYTES: Final = 1024
+"""Little, so that nobody waits for more of a slow download than it takes to know what comes."""
 
 
 class InspectedSource:
@@ -68,7 +70,7 @@ class InspectedSource:
         Raises:
             ImageRefusedError: It is no image, it ends too early, or the package is broken.
         """
-        while (head := self._inspector.head) is None and self.read(self._inspected_bytes, _READ_BYTES):
+        while (head := self._inspector.head) is None and self.read(self._inspected_bytes, _HEAD_READ_BYTES):
             pass
         if head is None:
             self._inspector.finish()  # the end decides about very short files, and names what is wrong with one
@@ -92,6 +94,8 @@ class InspectedSource:
         Raises:
             ImageRefusedError: The package does not hold the one image to take.
         """
+        if self._packed is not None:
+            return self._packed.head
         head = self.read_head()
         if head.kind not in PACKAGE_KINDS or (head.kind in kinds and self._member is None):
             return head

@@ -67,6 +67,10 @@ class ModemSmpRoute:
         """SMP has no way to change the rate."""
         return nullcontext()
 
+    def supply_mv(self) -> int | None:
+        """Not told over SMP."""
+        return None
+
     def target(self, kind: ImageKind) -> DfuTarget:
         """The modem's flash."""
         self._target = ModemSmpTarget(self._board)

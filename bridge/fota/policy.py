@@ -1,32 +1,47 @@
 """What may be installed: an image is compared with what was ordered and with what the board is, before anything is written.
 
-Every refusal is an ``ImageRefusedError`` with a code and a sentence; the job becomes REJECTED with both.
+Every refusal is an ``ImageRefusedError`` with a code and a sentence; the job becomes REJECTED with both. The rules are in
+:mod:`~bridge.fota.hardware_policy`, :mod:`~bridge.fota.room_policy` and :mod:`~bridge.fota.version_policy`; from where an
+image may come is in :mod:`bridge.fetch.hosts`, when it may be installed in :mod:`~bridge.fota.window` and
+:mod:`~bridge.fota.supply`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from bridge.board import BoardIdentity
 from bridge.errors import ImageRefusedError
+from bridge.fota import version_policy
 from bridge.fota.hardware_policy import (
     WHOLE_MODEM_KINDS,
+    check_board,
     check_bootloader,
+    check_built_for,
     check_family,
-    chip_of,
     remarks_on_chip,
 )
-from bridge.fota.versions import modem_release, same_version, version_triple
-from bridge.image import FirmwareImage, ImageHead, ImageKind, verify_signature
+from bridge.fota.room_policy import FLASH_SIZE_BYTES, check_room, find_room
+from bridge.fota.supply import SupplyRules
+from bridge.image import FirmwareImage, ImageHead, ImageKind
+from bridge.image.signature import verify_any_signature
+
+__all__ = [
+    "FLASH_SIZE_BYTES",
+    "MODEM_KINDS",
+    "Expectations",
+    "Policy",
+    "check_head",
+    "check_image",
+    "check_order",
+    "check_route",
+]
 
 APPLICATION_KINDS: Final = frozenset(
     {ImageKind.APPLICATION, ImageKind.MCUBOOT_BOOTLOADER, ImageKind.INTEL_HEX, ImageKind.DFU_PACKAGE}
 )
 MODEM_KINDS: Final = frozenset({ImageKind.MODEM_DELTA, ImageKind.MODEM_FULL, ImageKind.MODEM_PACKAGE})
 _OPERATION_KINDS: Final = {"app_fw_update": APPLICATION_KINDS, "modem_fw_update": MODEM_KINDS}
-_SIGNED_KINDS: Final = frozenset({ImageKind.APPLICATION, ImageKind.INTEL_HEX, ImageKind.MCUBOOT_BOOTLOADER})
 _ROUTES_WITH_SEVERAL_IMAGES: Final = frozenset({"smp"})
-FLASH_SIZE_BYTES: Final = 1024 * 1024
-"""Flash of every nRF91; no application image can be larger, whatever the slot layout is."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +67,36 @@ class Policy:
         allow_same_version: Install an image again that the board already runs.
         allow_downgrade: Send an image that is older than the running one (the bootloader may still refuse it).
         strict_version: Refuse an image whose version is not the ordered one; otherwise it is only reported.
-        public_key_pem: If given, the image must be signed by this key.
-        slot_size_bytes: If given, the largest application image to send.
+        public_keys_pem: If there are any, what MCUboot boots must be signed by one of these keys. Modem firmware is signed
+            by Nordic and judged by the modem.
+        require_sha256: Refuse an image whose SHA-256 nobody told beforehand.
+        max_size_bytes: Refuse a larger image, whatever its kind.
+        slot_size_bytes: Size of the application's slot, where the board's partitions are not the standard ones.
+        supply: What supply voltage a modem update needs.
     """
 
     allow_same_version: bool = False
     allow_downgrade: bool = False
     strict_version: bool = False
-    public_key_pem: bytes | None = None
-    slot_size_bytes: int = FLASH_SIZE_BYTES
+    public_keys_pem: tuple[bytes, ...] = ()
+    require_sha256: bool = False
+    max_size_bytes: int | None = None
+    slot_size_bytes: int | None = None
+    supply: SupplyRules = field(default_factory=SupplyRules)
+
+
+def check_order(expected_sha256: str | None, policy: Policy) -> None:
+    """Decide from the order alone, before anything is read.
+
+    Raises:
+        ImageRefusedError: Something is missing that this host wants to know (reason ``sha256-required``).
+    """
+    if policy.require_sha256 and expected_sha256 is None:
+        raise ImageRefusedError(
+            "the job document does not tell the image's SHA-256, which this host requires",
+            reason="sha256-required",
+            hint="Add sha256 to the job document.",
+        )
 
 
 def check_head(
@@ -75,16 +111,16 @@ def check_head(
         ImageRefusedError: With a reason code, when it may not.
     """
     _check_kind(head, expected)
-    _check_board(identity, expected)
-    if head.kind is ImageKind.MODEM_DELTA:
-        _check_delta(head, identity)
-    elif head.kind in WHOLE_MODEM_KINDS:
-        _check_full_modem(head, identity, policy)
-    elif head.kind is ImageKind.APPLICATION:
-        _check_application(head, size_bytes, identity, policy)
-    elif head.kind is ImageKind.MCUBOOT_BOOTLOADER:
-        check_bootloader(head, identity)
-    return [*remarks_on_chip(head, identity), *_check_ordered_version(head, expected, policy)]
+    _check_size(size_bytes, policy)
+    check_board(identity, expected.board)
+    check_built_for(head, identity, expected.board)
+    _check_content(head, size_bytes, identity, expected, policy)
+    return [
+        *remarks_on_chip(head, identity),
+        *version_policy.check_ordered_version(
+            head, expected.version, strict=policy.strict_version, is_modem=head.kind in MODEM_KINDS
+        ),
+    ]
 
 
 def check_route(head: ImageHead, route: str, kinds: frozenset[ImageKind], image_index: int = 0) -> None:
@@ -107,14 +143,16 @@ def check_route(head: ImageHead, route: str, kinds: frozenset[ImageKind], image_
         )
 
 
-def check_image(image: FirmwareImage, policy: Policy) -> None:
+def check_image(image: FirmwareImage, identity: BoardIdentity, policy: Policy) -> None:
     """Decide from the whole image, before it is scheduled.
 
     Raises:
-        ImageRefusedError: The signature is not by the required key.
+        ImageRefusedError: It is not signed by one of the required keys (``not-signed``, ``wrong-key``, ``bad-signature``), or
+            it is the image that runs (``same-image``).
     """
-    if policy.public_key_pem is not None and image.kind in _SIGNED_KINDS:
-        verify_signature(image, policy.public_key_pem)
+    if policy.public_keys_pem and image.kind not in MODEM_KINDS:
+        verify_any_signature(image, policy.public_keys_pem)
+    version_policy.check_same_image(image, identity, allow_same_version=policy.allow_same_version)
 
 
 def _check_kind(head: ImageHead, expected: Expectations) -> None:
@@ -128,82 +166,26 @@ def _check_kind(head: ImageHead, expected: Expectations) -> None:
         )
 
 
-def _check_board(identity: BoardIdentity, expected: Expectations) -> None:
-    wanted = chip_of(expected.board)
-    found = chip_of(identity.model) or chip_of(identity.hardware_version)
-    if expected.board and (wanted is None or (found is not None and wanted != found)):
+def _check_size(size_bytes: int, policy: Policy) -> None:
+    if policy.max_size_bytes is not None and size_bytes > policy.max_size_bytes:
         raise ImageRefusedError(
-            f"the image is for {expected.board}, but the board is {identity.model or identity.hardware_version}",
-            reason="wrong-board",
-            hint="Choose the image that was built for this board.",
-        )
-
-
-def _check_delta(head: ImageHead, identity: BoardIdentity) -> None:
-    running = modem_release(identity.modem_version)
-    if running is None:
-        return
-    if head.version is not None and modem_release(head.version) == running:
-        raise ImageRefusedError(
-            f"the modem already runs {running}", reason="same-version", hint="Nothing needs to be done."
-        )
-    if head.base_version is not None and modem_release(head.base_version) != running:
-        raise ImageRefusedError(
-            f"the delta updates modem firmware {head.base_version}, but the modem runs {running}",
-            reason="wrong-delta-base",
-            hint=f"Take the delta that starts from {running}.",
-        )
-
-
-def _check_full_modem(head: ImageHead, identity: BoardIdentity, policy: Policy) -> None:
-    check_family(head, identity)
-    running = modem_release(identity.modem_version)
-    same = running is not None and head.version is not None and modem_release(head.version) == running
-    if same and not policy.allow_same_version:
-        raise ImageRefusedError(
-            f"the modem already runs {running}",
-            reason="same-version",
-            hint="Use --allow-same-version to write it again.",
-        )
-
-
-def _check_application(head: ImageHead, size_bytes: int, identity: BoardIdentity, policy: Policy) -> None:
-    if size_bytes > policy.slot_size_bytes:
-        raise ImageRefusedError(
-            f"the image has {size_bytes} bytes, but the board has room for {policy.slot_size_bytes}",
+            f"the image has {size_bytes} bytes; at most {policy.max_size_bytes} are allowed",
             reason="too-large",
         )
-    running = identity.application_version
-    if same_version(head.version, running) and not policy.allow_same_version:
-        raise ImageRefusedError(
-            f"the board already runs version {head.version}",
-            reason="same-version",
-            hint="Use --allow-same-version to install it again.",
-        )
-    new, old = version_triple(head.version), version_triple(running)
-    if new is not None and old is not None and new < old and not policy.allow_downgrade:
-        raise ImageRefusedError(
-            f"the image has version {head.version}, older than the running {running}",
-            reason="downgrade",
-            hint="Use --allow-downgrade to try it; a bootloader with downgrade prevention will still refuse it.",
-        )
 
 
-def _check_ordered_version(head: ImageHead, expected: Expectations, policy: Policy) -> list[str]:
-    if expected.version is None or head.version is None:
-        return []
+def _check_content(
+    head: ImageHead, size_bytes: int, identity: BoardIdentity, expected: Expectations, policy: Policy
+) -> None:
+    same, older = policy.allow_same_version, policy.allow_downgrade
     if head.kind in MODEM_KINDS:
-        agrees = modem_release(expected.version) == modem_release(head.version)
+        check_family(head, identity)
+    if head.kind is ImageKind.MODEM_DELTA:
+        version_policy.check_delta(head, identity, allow_downgrade=older)
+    elif head.kind in WHOLE_MODEM_KINDS:
+        version_policy.check_full_modem(head, identity, allow_same_version=same, allow_downgrade=older)
+    elif head.kind is ImageKind.APPLICATION:
+        check_room(size_bytes, find_room(policy.slot_size_bytes, expected.board, identity))
+        version_policy.check_application(head, identity, allow_same_version=same, allow_downgrade=older)
     elif head.kind is ImageKind.MCUBOOT_BOOTLOADER:
-        header = head.mcuboot.version if head.mcuboot else None
-        agrees = expected.version == head.version or same_version(expected.version, header)
-    else:
-        agrees = same_version(expected.version, head.version)
-    if agrees:
-        return []
-    text = f"version {expected.version} was ordered, but the image says {head.version}"
-    if policy.strict_version:
-        raise ImageRefusedError(
-            text, reason="version-mismatch", hint="Correct fwversion in the job document."
-        )
-    return [text]
+        check_bootloader(head, identity)

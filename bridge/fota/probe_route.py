@@ -57,6 +57,10 @@ class ProbeRoute:
         """SWD has no bit rate of the kind."""
         return nullcontext()
 
+    def supply_mv(self) -> int | None:
+        """A probe cannot see it."""
+        return None
+
     def target(self, kind: ImageKind) -> DfuTarget:
         """The flash itself."""
         has_addresses = kind is ImageKind.INTEL_HEX

@@ -1,11 +1,10 @@
 """Telling the cloud how one job goes: progress without hurry, milestones without doubt, the end without fail."""
 
 import logging
-import threading
-import time
 from collections.abc import Mapping
 from typing import Final, Protocol
 
+from bridge import clock
 from bridge.cloud import JobExecution, JobGoneError, JobStatus
 from bridge.errors import CloudError, InterruptedUpdateError
 
@@ -33,8 +32,15 @@ class JobUpdater(Protocol):
         details: Mapping[str, str],
         *,
         step_timeout_minutes: int | None = None,
+        exclusive: bool = False,
     ) -> JobExecution:
-        """Report a status; returns the execution with its new version."""
+        """Report a status; returns the execution with its new version. ``exclusive`` gives way to another client."""
+        ...
+
+    def has_taken(
+        self, job_id: str, execution_number: int, status: JobStatus, details: Mapping[str, str]
+    ) -> bool:
+        """Whether an execution ended with a report of ours whose reply was lost; changes nothing."""
         ...
 
     def wait_for_job_change(self, timeout_s: float) -> bool:
@@ -60,7 +66,7 @@ class JobReporter:
         self,
         jobs: JobUpdater,
         execution: JobExecution,
-        stop: threading.Event,
+        stop: clock.Event,
         *,
         retry_s: float = 5.0,
         min_interval_s: float = MIN_INTERVAL_S,
@@ -71,11 +77,12 @@ class JobReporter:
         self._stop = stop
         self._retry_s = retry_s
         self._min_interval_s = min_interval_s
-        self._sending = threading.Lock()
-        self._wake = threading.Condition()
+        self._sending = clock.lock()
+        self._wake = clock.condition()
         self._pending: dict[str, str] | None = None
         self._closed = False
-        self._thread = threading.Thread(target=self._send_progress, name="job-reporter", daemon=True)
+        self._taken = False
+        self._thread = clock.thread(self._send_progress, "job-reporter")
 
     def start(self) -> None:
         """Begin to send progress."""
@@ -143,9 +150,16 @@ class JobReporter:
     def _send(self, status: JobStatus, details: Mapping[str, str]) -> None:
         with self._sending:
             try:
+                # Whoever takes a job up last has it: we may take it from a process that died, and give way to one that
+                # came later. The end is told in any case, if the service still takes it.
                 self._execution = self._jobs.update(
-                    self._execution, status, details, step_timeout_minutes=STEP_TIMEOUT_MINUTES
+                    self._execution,
+                    status,
+                    details,
+                    step_timeout_minutes=STEP_TIMEOUT_MINUTES,
+                    exclusive=self._taken and status is JobStatus.IN_PROGRESS,
                 )
+                self._taken = True
             except JobGoneError as error:
                 self.gone = error
                 raise
@@ -165,8 +179,8 @@ class JobReporter:
                 return
             except CloudError as error:
                 _log.info("progress not reported: %s", error.message)
-            self._rest(time.monotonic() + self._min_interval_s)
+            self._rest(clock.monotonic() + self._min_interval_s)
 
     def _rest(self, until_s: float) -> None:
         with self._wake:
-            self._wake.wait_for(lambda: self._closed, timeout=max(0.0, until_s - time.monotonic()))
+            self._wake.wait_for(lambda: self._closed, timeout=max(0.0, until_s - clock.monotonic()))

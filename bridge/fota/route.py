@@ -44,6 +44,14 @@ class Route(Protocol):
         """Talk at another rate as long as the block lasts, where board and route can; None stays."""
         ...
 
+    def supply_mv(self) -> int | None:
+        """The board's supply voltage in mV; None where nobody can tell.
+
+        Raises:
+            LinkError: It stopped answering.
+        """
+        ...
+
     def target(self, kind: ImageKind) -> DfuTarget:
         """Where an image of that kind goes.
 

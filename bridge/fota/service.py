@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.cloud import Connection, Endpoint, JobDocument, JobExecution, JobsClient
-from bridge.fetch import Download, DownloadOptions
+from bridge.fetch import Download, DownloadOptions, HostRules
 from bridge.fota.agent import Agent, SourceMaker
 from bridge.fota.events import UpdateEvent
+from bridge.fota.journal import Journal
 from bridge.fota.route import RouteOpener
 from bridge.fota.update_options import UpdateOptions
+from bridge.fota.window import Admission
 from bridge.image import ImageSource
 
 
@@ -23,12 +25,14 @@ class DownloadSettings:
         ca_file: CA of the image server; None for the system's.
         client_cert: Certificate and key files for servers that want one.
         options: How patient downloads are.
+        rules: From where images may be fetched; None for public hosts over https.
     """
 
     cache_dir: Path
     ca_file: Path | None = None
     client_cert: tuple[Path, Path] | None = None
     options: DownloadOptions | None = None
+    rules: HostRules | None = None
 
 
 def source_maker(settings: DownloadSettings) -> SourceMaker:
@@ -43,6 +47,7 @@ def source_maker(settings: DownloadSettings) -> SourceMaker:
             ca_file=settings.ca_file,
             client_cert=settings.client_cert,
             refresh_url=fresh_url,
+            rules=settings.rules,
             options=settings.options,
         )
         download.start()
@@ -60,6 +65,9 @@ def running_agent(
     *,
     options: UpdateOptions | None = None,
     on_event: Callable[[JobExecution, UpdateEvent], None] = lambda _execution, _event: None,
+    admission: Admission | None = None,
+    journal: Journal | None = None,
+    place: str = "",
 ) -> Iterator[Agent]:
     """Connect to the broker and offer an agent; the connection is closed in the end.
 
@@ -70,9 +78,22 @@ def running_agent(
         downloads: How images are fetched.
         options: How updates are done.
         on_event: Told about every event of every update.
+        admission: When jobs may be taken; at any time if it is None.
+        journal: Where updates are written down; without one they are forgotten with the process.
+        place: Where the board is, for the journal.
 
     Yields:
         The agent; call its ``run``.
     """
     with Connection(endpoint) as connection, JobsClient(connection, thing_name) as jobs:
-        yield Agent(jobs, open_route, source_maker(downloads), options=options, on_event=on_event)
+        yield Agent(
+            jobs,
+            open_route,
+            source_maker(downloads),
+            options=options,
+            on_event=on_event,
+            admission=admission,
+            journal=journal,
+            thing=thing_name,
+            place=place,
+        )

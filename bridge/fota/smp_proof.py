@@ -4,10 +4,10 @@ Sources: Zephyr ``subsys/mgmt/mcumgr/grp/img_mgmt/src/img_mgmt_state.c`` (active
 image on trial that is not confirmed goes away with the next reset).
 """
 
-import time
 from collections.abc import Iterator
 from typing import Final
 
+from bridge import clock
 from bridge.board import BoardIdentity, BootReport
 from bridge.board.smp_board import SmpBoard, running_image
 from bridge.errors import BoardRefusedError, VerificationError
@@ -15,6 +15,10 @@ from bridge.fota.proof import WantedImage
 from bridge.fota.versions import same_version
 
 _ASK_AGAIN_S: Final = 1.0
+_WAITING_HINT: Final = (
+    "The board is usable. At its next reset it tries the image; `nrf91-bridge smp confirm` then keeps it, else the reset after"
+    " that takes it away."
+)
 
 
 def check_application(before: BoardIdentity, after: BoardIdentity, wanted: WantedImage) -> None:
@@ -27,6 +31,12 @@ def check_application(before: BoardIdentity, after: BoardIdentity, wanted: Wante
         )
     if _runs(after, wanted):
         return
+    if after.pending_version is not None and same_version(after.pending_version, wanted.version):
+        raise VerificationError(
+            "the board did not restart when it was asked to; the new image still waits for that",
+            reason="not-restarted",
+            hint=_WAITING_HINT,
+        )
     running = f"{after.application_version} ({(after.application_digest or 'no digest')[:16]})"
     if (after.application_version, after.application_digest) == (
         before.application_version,
@@ -45,9 +55,21 @@ def check_application(before: BoardIdentity, after: BoardIdentity, wanted: Wante
 
 
 def _runs(identity: BoardIdentity, wanted: WantedImage) -> bool:
-    if wanted.digest is not None and identity.application_digest is not None:
-        return identity.application_digest == wanted.digest
-    return same_version(identity.application_version, wanted.version)
+    return _is_wanted(identity.application_version, identity.application_digest, wanted)
+
+
+def _is_wanted(version: str | None, digest: str | None, wanted: WantedImage) -> bool:
+    if wanted.digest is not None and digest is not None:
+        return digest == wanted.digest
+    return same_version(version, wanted.version)
+
+
+def _reverted(wanted: WantedImage, running: str | None) -> VerificationError:
+    return VerificationError(
+        f"reverted: {wanted.version} booted but was never confirmed, and MCUboot went back to {running}",
+        reason="reverted",
+        hint="The board is usable. The new application must confirm its image after a test swap.",
+    )
 
 
 def confirm_over_smp(board: SmpBoard, wanted: WantedImage, timeout_s: float, *, by_us: bool) -> Iterator[str]:
@@ -65,7 +87,7 @@ def confirm_over_smp(board: SmpBoard, wanted: WantedImage, timeout_s: float, *, 
     Raises:
         VerificationError: It is not confirmed (``not-confirmed``) or went back (``reverted``).
     """
-    if _is_confirmed(board, timeout_s if not by_us else 0.0):
+    if _is_confirmed(board, wanted, timeout_s if not by_us else 0.0):
         return
     if by_us:
         try:
@@ -76,7 +98,7 @@ def confirm_over_smp(board: SmpBoard, wanted: WantedImage, timeout_s: float, *, 
                 reason="not-confirmed",
                 hint="It goes away with the next reset; the board is usable.",
             ) from error
-        if _is_confirmed(board, 0.0):
+        if _is_confirmed(board, wanted, 0.0):
             return
         raise VerificationError(
             "the new image runs, but the board does not show it as confirmed", reason="not-confirmed"
@@ -85,21 +107,19 @@ def confirm_over_smp(board: SmpBoard, wanted: WantedImage, timeout_s: float, *, 
     board.reset()
     after = board.identify()
     if not _runs(after, wanted):
-        raise VerificationError(
-            f"reverted: {wanted.version} booted but was never confirmed, and MCUboot went back to"
-            f" {after.application_version}",
-            reason="reverted",
-            hint="The board is usable. The new application must confirm its image after a test swap.",
-        )
+        raise _reverted(wanted, after.application_version)
 
 
-def _is_confirmed(board: SmpBoard, timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
+def _is_confirmed(board: SmpBoard, wanted: WantedImage, timeout_s: float) -> bool:
+    """Whether the wanted image is confirmed; one that MCUboot went back to meanwhile is, and is another one."""
+    deadline = clock.monotonic() + timeout_s
     while True:
         running = running_image(board.image_states())
         if running is not None and running.confirmed:
+            if not _is_wanted(running.version, running.digest, wanted):
+                raise _reverted(wanted, running.version)
             return True
-        left_s = deadline - time.monotonic()
+        left_s = deadline - clock.monotonic()
         if left_s <= 0:
             return False
         board.client.wait_text(min(_ASK_AGAIN_S, left_s))  # an application that confirms itself often says so
@@ -127,14 +147,23 @@ class SmpApplicationProof:
 
     def apply(self) -> BootReport:
         """Reset the board; MCUboot swaps."""
-        return self._board.reset()
+        try:
+            return self._board.reset()
+        except BoardRefusedError as error:
+            raise VerificationError(
+                f"the new image waits for a restart, which the application refuses: {error.message}",
+                reason="not-restarted",
+                hint=_WAITING_HINT,
+            ) from error
 
     def check_running(self, report: BootReport, after: BoardIdentity, wanted: WantedImage) -> None:
         """The digest of the running image must be the new image's."""
         check_application(self._before, after, wanted)
 
     def changed_since(self, earlier: str, now: BoardIdentity, wanted: WantedImage) -> bool:
-        """The running version is the image's, and it was another one earlier."""
+        """The image's digest runs, if both are known; else its version, and it was another one earlier."""
+        if wanted.digest is not None and now.application_digest is not None:
+            return now.application_digest == wanted.digest
         return same_version(now.application_version, wanted.version) and not same_version(
             earlier, wanted.version
         )

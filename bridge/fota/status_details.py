@@ -4,20 +4,39 @@ Limits (10 pairs, keys of ``[a-zA-Z0-9:_-]``, values of at most 1024 characters)
 ``docs/job-documents.md``.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
-from bridge.fota.events import BoardIdentified, Finished, ImageAccepted, Progress, StageStarted, UpdateEvent
+from bridge.fota.events import (
+    BoardIdentified,
+    Finished,
+    ImageAccepted,
+    Progress,
+    Stage,
+    StageStarted,
+    UpdateEvent,
+    Waiting,
+)
+from bridge.redaction import redact_text
 
 PROGRESS_STEP_PERCENT: Final = 10
 """Progress is reported each time that this much more has been written."""
 
+_BEFORE_ANY_EFFECT: Final = frozenset({Stage.QUEUED, Stage.FETCH, Stage.CHECK})
+
 
 class StatusDetails:
-    """Folds update events into the pairs that the cloud sees."""
+    """Folds update events into the pairs that the cloud sees.
 
-    def __init__(self) -> None:
-        self._pairs: dict[str, str] = {}
+    Args:
+        earlier: Pairs that an earlier run left; the stage in them stays until the board is changed again.
+    """
+
+    def __init__(self, earlier: Mapping[str, str] | None = None) -> None:
+        self._pairs: dict[str, str] = dict(earlier or {})
+        self._keeps_stage = bool(earlier)
         self._reported_percent = 0
+        self._waits = False
 
     def to_dict(self) -> dict[str, str]:
         """The pairs as they are now; a copy."""
@@ -27,9 +46,17 @@ class StatusDetails:
         """Fold an event in.
 
         Returns:
-            Whether the change is worth a report: a stage change or another 10 %.
+            Whether the change is worth a report: a stage change, another 10 %, or something new to wait for.
         """
-        self._pairs["stage"] = event.stage.value
+        self._keeps_stage = self._keeps_stage and event.stage in _BEFORE_ANY_EFFECT
+        if not self._keeps_stage or isinstance(event, Finished):
+            self._pairs["stage"] = event.stage.value
+        if isinstance(event, Waiting):
+            return self._take_waiting(event)
+        if self._waits:
+            self._waits = False
+            self._pairs.pop("reason", None)
+            self._pairs.pop("message", None)
         match event:
             case StageStarted():
                 return True
@@ -49,6 +76,12 @@ class StatusDetails:
                 )
         return False
 
+    def _take_waiting(self, event: Waiting) -> bool:
+        before = self._pairs.get("message")
+        self._set(reason=event.reason, message=event.text)
+        self._waits = True
+        return self._pairs["message"] != before
+
     def _take_progress(self, event: Progress) -> bool:
         percent = 100 * event.done_bytes // max(1, event.total_bytes)
         self._set(percent=str(percent), bytes=str(event.done_bytes), rate=f"{event.rate_bytes_per_s:.0f}")
@@ -59,4 +92,4 @@ class StatusDetails:
         return True
 
     def _set(self, **pairs: str | None) -> None:
-        self._pairs.update({key: value for key, value in pairs.items() if value})
+        self._pairs.update({key: redact_text(value) for key, value in pairs.items() if value})

@@ -2,22 +2,26 @@
 
 import logging
 from collections.abc import Generator, Iterator
+from contextlib import closing
 
 from bridge.board import BoardIdentity, BootReport
 from bridge.dfu import DfuTarget, TransferImage
 from bridge.dfu.transfer import transfer
-from bridge.errors import (
-    BoardRefusedError,
-    BridgeError,
-    InterruptedUpdateError,
-    LinkError,
-    VerificationError,
-)
+from bridge.errors import BenchError, BoardRefusedError, BridgeError, InterruptedUpdateError
 from bridge.fota.base_choice import open_rebuilt, remember_image
+from bridge.fota.earlier_run import (
+    SCHEDULED_STAGES,
+    EarlierRun,
+    Position,
+    find_position,
+    not_taken_error,
+    patient,
+)
 from bridge.fota.events import (
     BoardIdentified,
     Finished,
     ImageAccepted,
+    ImageJudged,
     Notice,
     Outcome,
     Progress,
@@ -27,11 +31,15 @@ from bridge.fota.events import (
     UpdateEvent,
 )
 from bridge.fota.inspection import InspectedSource
+from bridge.fota.leftovers import discard, invalidate, tell_leftover
 from bridge.fota.outcome import outcome_of
-from bridge.fota.policy import check_head, check_image, check_route
-from bridge.fota.proof import STILL_SCHEDULED, Proof, WantedImage
+from bridge.fota.policy import MODEM_KINDS, check_head, check_image, check_order, check_route
+from bridge.fota.proof import Proof, WantedImage
+from bridge.fota.proving import Proving
 from bridge.fota.route import Route, RouteOpener
-from bridge.fota.update_options import CommitGate, UpdateOptions
+from bridge.fota.second_look import LOST, SecondLook
+from bridge.fota.supply import await_supply
+from bridge.fota.update_options import CommitGate, Recorder, UpdateOptions
 from bridge.image import FirmwareImage, ImageHead, ImageKind, ImageSource
 
 _log = logging.getLogger(__name__)
@@ -46,6 +54,7 @@ class Update:
             ``over_at(lambda: Board.open(port))``.
         options: How the update is done.
         commit_gate: Asked before scheduling and again before the reboot.
+        record: Told about each event before what it announces is done.
 
     Attributes:
         error: Why the update did not succeed; None while it runs and after success.
@@ -58,15 +67,25 @@ class Update:
         *,
         options: UpdateOptions | None = None,
         commit_gate: CommitGate = lambda _stage: None,
+        record: Recorder = lambda _event: None,
     ) -> None:
         self.error: BridgeError | None = None
         self._options = options or UpdateOptions()
         self._source = InspectedSource(source, self._options.member, self._options.image_index)
-        self._open_route = open_route
+        self._open_plainly = open_route
+        self._open_route = patient(open_route, self._options.earlier, lambda: self._stop_reason is not None)
         self._gate = commit_gate
+        self._record = record
+        self._committed = False
+        earlier = self._options.earlier
+        self._may_be_scheduled = earlier is not None and earlier.stage in SCHEDULED_STAGES
+        self._left_behind: BridgeError | None = None
+        self._board_id: str | None = None
+        self._digest: str | None = None
         self._stage = Stage.QUEUED
         self._stop_reason: UpdateCanceledError | InterruptedUpdateError | None = None
         self._head: ImageHead | None = None
+        self._before: BoardIdentity | None = None
         self._from_version: str | None = None
         self._running_version: str | None = None
         self._success = "the image may be installed"
@@ -82,7 +101,10 @@ class Update:
             Typed events, ending with ``Finished``. Errors of the update are in it, not raised.
         """
         try:
-            yield from self._line()
+            with closing(self._line()) as line:
+                for event in line:
+                    self._write_down(event)
+                    yield event
         except BridgeError as error:
             error.stage = error.stage or self._stage
             self.error = error
@@ -91,33 +113,50 @@ class Update:
             self._source.close()
         yield self._finished()
 
-    def _enter(self, stage: Stage) -> StageStarted:
-        self._stage = stage
-        return StageStarted(stage)
+    def _write_down(self, event: UpdateEvent) -> None:
+        if isinstance(event, StageStarted):
+            self._stage = event.stage
+        try:
+            self._record(event)
+        except BenchError as error:
+            if not self._committed:
+                raise
+            _log.warning("going on to the end without it: %s", error.message)
 
     def _raise_if_stopped(self) -> None:
         if self._stop_reason is not None:
             raise self._stop_reason
 
-    def _line(self) -> Iterator[UpdateEvent]:
-        yield self._enter(Stage.FETCH)
+    def _line(self) -> Generator[UpdateEvent, None, None]:
+        yield StageStarted(Stage.FETCH)
+        check_order(self._source.expected_sha256, self._options.policy)
         self._head = head = self._source.read_head()
         self._source.wait_size()
         self._raise_if_stopped()
-        yield self._enter(Stage.CHECK)
+        yield StageStarted(Stage.CHECK)
+        try:
+            yield from self._on_board(head)
+        except BridgeError as error:
+            if not self._is_open_question(error):
+                raise
+            unfinished = yield from self._look_again(error)
+            if unfinished:
+                yield from self._on_board(head)
+
+    def _on_board(self, head: ImageHead) -> Generator[UpdateEvent, None, None]:
         with self._open_route(head) as route:
-            before = route.identify()
+            self._before = before = route.identify()
             self._head = head = self._source.fit_board(route.kinds, before.bootloader_slot)
             size_bytes = self._source.wait_size()
             proof = route.proof(_written_kind(head), before)
             self._from_version = self._running_version = proof.version_of(before)
-            yield _identified(self._stage, route, before)
-            if self._was_applied(proof, before, head):
-                yield from self._finish_interrupted(route, proof, head)
-                return
-            if self._is_waiting(proof, before, head):
-                yield from self._apply_interrupted(route, proof, head)
-                return
+            self._board_id = before.imei
+            yield BoardIdentified.of(self._stage, before, route.name, route.why)
+            if (earlier := self._options.earlier) is not None:
+                position = find_position(earlier, proof, before, head.version)
+                if position is not Position.UNKNOWN:
+                    yield from self._take_up(position, earlier, route, proof, head)
+                    return
             if head.kind is ImageKind.APP_DELTA:
                 head, size_bytes = self._rebuild(head, before)
             yield from self._check(head, size_bytes, route, before)
@@ -125,10 +164,11 @@ class Update:
                 return
             target = route.target(head.kind)
             image = yield from self._write(route, target, head, size_bytes)
-            wanted = WantedImage(image.version, image.mcuboot.digest if image.mcuboot else None)
-            yield from self._prove(route, target, proof, wanted)
+            wanted = WantedImage(image.version, self._digest)
+            yield from self._prove(route, proof, wanted).reboot(target, self._options.confirm_timeout_s)
+            self._success = proof.success
             remember_image(self._source, image, self._options.image_store)
-        yield self._enter(Stage.DONE)
+        yield StageStarted(Stage.DONE)
 
     def _rebuild(self, delta: ImageHead, before: BoardIdentity) -> tuple[ImageHead, int]:
         """Go on with the signed image that an application delta leads to, as if that had been the file."""
@@ -143,6 +183,15 @@ class Update:
         remarks = check_head(head, size_bytes, before, self._options.expected, self._options.policy)
         yield from (Notice(self._stage, remark) for remark in remarks)
         yield ImageAccepted(self._stage, head.kind, head.name, size_bytes, self._from_version, head.version)
+        if not self._options.check_only:
+            yield from self._await_supply(route, head)
+
+    def _await_supply(self, route: Route, head: ImageHead) -> Iterator[UpdateEvent]:
+        """A modem that rewrites its own flash needs enough voltage to the end."""
+        if head.kind in MODEM_KINDS:
+            for event in await_supply(route.supply_mv, self._options.policy.supply, self._stage):
+                yield event
+                self._raise_if_stopped()
 
     def _write(
         self, route: Route, target: DfuTarget, head: ImageHead, size_bytes: int
@@ -151,113 +200,158 @@ class Update:
         image = TransferImage(
             head.kind, size_bytes, self._source.expected_sha256, self._options.image_index, head.modem_full
         )
-        committed = False
         failure: BridgeError | None = None
+        whole = False
         with route.fast_line(self._options.transfer_baud):
             try:
                 if target.in_place:
                     yield from self._pass_point_of_no_return(head)
                 yield from self._transfer(target, image)
                 found = self._judge()
-                self._gate_unless_in_place(target, Stage.SCHEDULE)
-                yield self._enter(Stage.SCHEDULE)
-                target.schedule(found.mcuboot.digest if found.mcuboot else None)
-                self._gate_unless_in_place(target, Stage.REBOOT)
-                committed = True
+                self._digest = found.mcuboot.digest if found.mcuboot else None
+                yield ImageJudged(self._stage, found.sha256, self._digest)
+                self._ask_before(Stage.SCHEDULE)
+                yield StageStarted(Stage.SCHEDULE)
+                self._may_be_scheduled = True
+                target.schedule(self._digest)
+                if not target.in_place:
+                    yield from self._await_supply(route, head)
+                self._ask_before(Stage.REBOOT)
+                whole = self._committed = True
             except BridgeError as error:
                 failure = error
                 raise
             finally:
-                left_behind = None if committed else _invalidate(target)
-                if failure is not None and target.in_place:
-                    failure.hint = _hint_in_place(failure, left_behind)
+                self._left_behind = None if whole else invalidate(target)
+                if failure is not None:
+                    tell_leftover(failure, self._left_behind, in_place=target.in_place)
         return found
 
-    def _gate_unless_in_place(self, target: DfuTarget, stage: Stage) -> None:
+    def _ask_before(self, stage: Stage) -> None:
         """Who has passed the point of no return goes on to the end, wanted or not."""
-        if not target.in_place:
-            self._gate(stage)
+        if self._committed:
+            return
+        if stage is Stage.SCHEDULE:
+            self._raise_if_stopped()
+        self._gate(stage)
 
     def _pass_point_of_no_return(self, head: ImageHead) -> Iterator[UpdateEvent]:
         """Nothing is written that destroys what runs before all of the image is here, sound, and still wanted."""
         self._judge()
+        if self._committed:
+            return  # there is no way back already
+        self._raise_if_stopped()
         self._gate(Stage.TRANSFER)
+        self._committed = self._may_be_scheduled = True
         yield Notice(
             self._stage,
             f"point of no return: writing this {head.kind} image overwrites what runs now; if it is cut off, run it again",
         )
 
     def _transfer(self, target: DfuTarget, image: TransferImage) -> Iterator[UpdateEvent]:
-        yield self._enter(Stage.TRANSFER)
+        yield StageStarted(Stage.TRANSFER)
         for step in transfer(target, self._source, image):
             if step.notice is not None:
                 yield Notice(self._stage, step.notice)
             yield Progress(
                 self._stage, step.done_bytes, image.size_bytes, step.rate_bytes_per_s, step.attempt
             )
-            if not target.in_place:
+            if not self._committed:
+                # What an earlier run may have scheduled is gone with the first byte.
+                self._may_be_scheduled = self._may_be_scheduled and not step.done_bytes
                 self._raise_if_stopped()
 
     def _judge(self) -> FirmwareImage:
         """Wait for the last byte of the image and decide on the whole of it."""
         self._source.wait_complete()
         image = self._source.finish_inspection()
-        check_image(image, self._options.policy)
+        assert self._before is not None
+        check_image(image, self._before, self._options.policy)
         return image
 
-    def _prove(
-        self, route: Route, target: DfuTarget, proof: Proof, wanted: WantedImage
-    ) -> Iterator[UpdateEvent]:
-        yield self._enter(Stage.REBOOT)
-        report = proof.apply()
-        yield self._enter(Stage.VERIFY)
-        after = route.identify()
-        self._running_version = proof.version_of(after)
-        try:
-            proof.check_running(report, after, wanted)
-        except VerificationError as error:
-            if error.reason == STILL_SCHEDULED:
-                # Else it would be installed some day after its job was said to have failed.
-                _invalidate(target)
-            raise
-        yield from self._confirm(route, proof, wanted, report, self._options.confirm_timeout_s)
+    def _prove(self, route: Route, proof: Proof, wanted: WantedImage) -> Proving:
+        def saw(version: str | None) -> None:
+            self._running_version = version
 
-    def _confirm(
-        self, route: Route, proof: Proof, wanted: WantedImage, report: BootReport, timeout_s: float
+        return Proving(route, proof, wanted, saw)
+
+    def _take_up(
+        self, position: Position, earlier: EarlierRun, route: Route, proof: Proof, head: ImageHead
     ) -> Iterator[UpdateEvent]:
-        yield self._enter(Stage.CONFIRM)
-        try:
-            for text in proof.confirm(report, wanted, timeout_s):
-                yield Notice(self._stage, text)
-        finally:
-            self._running_version = proof.version_of(route.identify())
+        """Bring to its end what an earlier run of this very update began."""
+        self._from_version = earlier.from_version
+        self._may_be_scheduled = True
+        kind, wanted = _written_kind(head), WantedImage(head.version, earlier.digest)
+        proving = self._prove(route, proof, wanted)
+        if position is Position.WAITING:
+            yield self._found("after the image was scheduled; it waits for the reboot")
+            target = route.target(kind)
+            self._ask_once_more(target, kind)
+            self._committed = True
+            yield from proving.reboot(target, self._options.confirm_timeout_s)
+        elif position is Position.RUNNING:
+            self._committed = True
+            yield self._found("after the image was scheduled; the board runs it already")
+            yield from proving.confirm(BootReport((), 0.0), 0.0)
+        else:
+            # A modem that was too weak would else install it some day after its job was said to have failed.
+            discard(route.target(kind), TransferImage(kind, self._source.wait_size()))
+            raise not_taken_error(earlier, kind)
         self._success = proof.success
+        yield StageStarted(Stage.DONE)
 
-    def _was_applied(self, proof: Proof, before: BoardIdentity, head: ImageHead) -> bool:
-        """Whether an earlier run of this very update got as far as the reboot."""
-        earlier = self._options.interrupted_from
-        return earlier is not None and proof.changed_since(earlier, before, WantedImage(head.version))
+    def _ask_once_more(self, target: DfuTarget, kind: ImageKind) -> None:
+        """Whether what is scheduled already is still wanted; one that the board does not give up is brought to its end."""
+        try:
+            self._ask_before(Stage.REBOOT)
+        except InterruptedUpdateError:
+            raise
+        except BridgeError:
+            left = discard(target, TransferImage(kind, self._source.wait_size()))
+            if not isinstance(left, BoardRefusedError):
+                raise
 
-    def _is_waiting(self, proof: Proof, before: BoardIdentity, head: ImageHead) -> bool:
-        """Whether an earlier run of this very update got as far as scheduling."""
-        interrupted = self._options.interrupted_from is not None
-        return interrupted and proof.is_waiting(before, WantedImage(head.version))
+    # --- when the board is lost -----------------------------------------------------------------------------
 
-    def _apply_interrupted(self, route: Route, proof: Proof, head: ImageHead) -> Iterator[UpdateEvent]:
+    def _is_open_question(self, error: BridgeError) -> bool:
+        """Whether the image may be installed in spite of the failure, now or by a later reset."""
+        if not self._may_be_scheduled or isinstance(error, InterruptedUpdateError):
+            return False
+        return isinstance(error, LOST) or self._left_behind is not None
+
+    def _look_again(self, failure: BridgeError) -> Generator[UpdateEvent, None, bool]:
+        """Find out what became of a board that was lost, and bring the update to an end that is true.
+
+        Returns:
+            Whether the image must be written once more: it is neither there, nor what was there before it.
+        """
+        assert self._head is not None
+        head = self._head
+
+        def take_up(
+            position: Position, earlier: EarlierRun, route: Route, proof: Proof
+        ) -> Iterator[UpdateEvent]:
+            return self._take_up(position, earlier, route, proof, head)
+
+        look = SecondLook(self._open_plainly, head, _written_kind(head), self._source.wait_size(), failure)
         yield Notice(
-            self._stage, "an earlier run was cut off after the image was scheduled; it waits for the reboot"
+            self._stage, f"{failure.message}; the image may be scheduled, so the board is looked at again"
         )
-        self._gate(Stage.REBOOT)
-        yield from self._prove(route, route.target(head.kind), proof, WantedImage(head.version))
-        yield self._enter(Stage.DONE)
+        yield from look.run(self._how_far, take_up, self._interruption)
+        return look.unfinished
 
-    def _finish_interrupted(self, route: Route, proof: Proof, head: ImageHead) -> Iterator[UpdateEvent]:
-        self._from_version = self._options.interrupted_from
-        yield Notice(
-            self._stage, "an earlier run was cut off after the image was scheduled; the board runs it already"
-        )
-        yield from self._confirm(route, proof, WantedImage(head.version), BootReport((), 0.0), 0.0)
-        yield self._enter(Stage.DONE)
+    def _how_far(self) -> EarlierRun:
+        """How far this run got; or the one before it, if this one changed nothing."""
+        earlier = self._options.earlier
+        if earlier is not None and self._stage not in SCHEDULED_STAGES:
+            return earlier
+        return EarlierRun(self._stage, self._from_version, self._digest, self._board_id)
+
+    def _interruption(self) -> BridgeError | None:
+        return self._stop_reason if isinstance(self._stop_reason, InterruptedUpdateError) else None
+
+    def _found(self, what: str) -> Notice:
+        return Notice(self._stage, f"an earlier run was cut off {what}")
 
     def _finished(self) -> Finished:
         to_version = self._head.version if self._head else None
@@ -272,34 +366,3 @@ class Update:
 def _written_kind(head: ImageHead) -> ImageKind:
     """What is written in the end: of an application delta, the application."""
     return ImageKind.APPLICATION if head.kind is ImageKind.APP_DELTA else head.kind
-
-
-def _identified(stage: Stage, route: Route, identity: BoardIdentity) -> BoardIdentified:
-    return BoardIdentified(
-        stage,
-        identity.model,
-        identity.imei,
-        identity.application_version,
-        identity.modem_version,
-        route.name,
-        route.why or None,
-    )
-
-
-def _invalidate(target: DfuTarget) -> BridgeError | None:
-    """Make sure that what was written is never installed, whatever stopped us; returns why that did not work."""
-    try:
-        target.abort()
-    except BridgeError as error:
-        _log.warning("could not invalidate what was written: %s", error.message)
-        return error
-    return None
-
-
-def _hint_in_place(failure: BridgeError, left_behind: BridgeError | None) -> str | None:
-    """What to do when writing in place failed: the target says what is left, where it knows."""
-    if isinstance(left_behind, BoardRefusedError):
-        return f"{left_behind.message}. {left_behind.hint or ''}".rstrip()
-    if isinstance(failure, LinkError):
-        return f"What ran is partly overwritten; run this again to finish it. {failure.hint or ''}".rstrip()
-    return failure.hint

@@ -20,6 +20,7 @@ from bridge.image.modem_delta import ModemDeltaReader
 from bridge.image.modem_full import ModemFullReader
 from bridge.image.modem_package import parse_modem_package
 from bridge.image.names import file_name, parse_delta_name, parse_modem_release
+from bridge.image.nsib import FW_INFO_REACH_BYTES, find_fw_info
 from bridge.image.package import MANIFEST, is_application, parse_dfu_package
 
 _READ_BYTES: Final = 64 * 1024
@@ -151,12 +152,31 @@ class _McubootFile:
         header = parse_header(head)
         self.head = ImageHead(ImageKind.APPLICATION, name, header.version, None, header)
         self._reader = McubootReader()
+        self._start: bytearray | None = bytearray()
+        self._payload_offset = header.header_size_bytes
 
     def feed(self, data: bytes) -> None:
         self._reader.feed(data)
+        if self._start is not None:
+            self._start += data
+            if len(self._start) >= self._payload_offset + FW_INFO_REACH_BYTES:
+                self._refuse_bootloader()
+
+    def _refuse_bootloader(self) -> None:
+        """MCUboot itself looks like any application; its package tells for which slot it is."""
+        found = find_fw_info(bytes(self._start or b"")[self._payload_offset :])
+        self._start = None
+        if found is not None and found.is_mcuboot:
+            raise ImageRefusedError(
+                f"{self.head.name or 'the file'} is MCUboot itself (counter {found.version}), for its slot at"
+                f" {found.address:#x}, and no application",
+                reason="wrong-kind",
+                hint="Give the dfu_mcuboot.zip of that build; the one that fits the board is taken out of it.",
+            )
 
     def finish(self, size_bytes: int, sha256: str) -> FirmwareImage:
         info = self._reader.finish()
+        self._refuse_bootloader()
         return FirmwareImage(self.head.kind, self.head.name, size_bytes, sha256, info.version, mcuboot=info)
 
 

@@ -57,6 +57,8 @@ class ImageHead:
         modem_full: The manifest of a full modem image: its segments, and the digest that they must have.
         app_delta: The header of an application delta, with the digests of its base and its target.
         bootloader: For an update of MCUboot itself.
+        board: Board target that it was built for, if it came in a package whose manifest tells.
+        soc: Chip that it was built for, likewise.
     """
 
     kind: ImageKind
@@ -67,6 +69,8 @@ class ImageHead:
     modem_full: ModemFullInfo | None = None
     app_delta: AppDeltaInfo | None = None
     bootloader: BootloaderImage | None = None
+    board: str | None = None
+    soc: str | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ VALID: Final = 0x9102FFFF
 INVALIDATED: Final = 0xFFFF0000
 """Written over ``valid`` to make an image unbootable for ever."""
 
+_LOWEST_APPLICATION: Final = 0x2_0000
+"""Behind the immutable bootloader (0x8000) and two slots of MCUboot, of at least 0xC000 each."""
 _HARDWARE_ID: Final = 91
 _COMMON_MAGIC: Final = 0x281EE6DE
 _FW_INFO_MAGIC: Final = (_COMMON_MAGIC, 0x8FCEBB4C, 2 | _HARDWARE_ID << 8)
@@ -29,6 +31,8 @@ _VALIDATION: Final = struct.Struct("<3II32s64s64s")
 _COORDINATE_BYTES: Final = 32
 _SEARCH_DISTANCE: Final = 4
 FW_INFO_BYTES: Final = _FW_INFO.size
+FW_INFO_REACH_BYTES: Final = FW_INFO_OFFSETS[-1] + FW_INFO_BYTES
+"""So much of an image must be there to know that it has none."""
 VALID_OFFSET: Final = 32
 """Where ``valid`` is in a ``fw_info``."""
 
@@ -54,6 +58,11 @@ class FwInfo:
     address: int
     boot_address: int
     valid: int
+
+    @property
+    def is_mcuboot(self) -> bool:
+        """Whether it belongs into one of MCUboot's own slots; applications can have a ``fw_info``, too."""
+        return self.address < _LOWEST_APPLICATION
 
 
 def find_fw_info(image: bytes) -> FwInfo | None:

@@ -34,12 +34,16 @@ class PackedImage:
         image: What it is; it was judged as a whole.
         data: Its bytes.
         image_index: Number of the MCUboot image that an application replaces; 0 for all else.
+        board: Board target that it was built for, if the manifest tells.
+        soc: Chip that it was built for, if the manifest tells.
     """
 
     file: str
     image: FirmwareImage
     data: bytes
     image_index: int = 0
+    board: str | None = None
+    soc: str | None = None
 
     @property
     def head(self) -> ImageHead:
@@ -53,6 +57,8 @@ class PackedImage:
             image.mcuboot.header if image.mcuboot else None,
             image.modem_full,
             bootloader=image.bootloader,
+            board=self.board,
+            soc=self.soc,
         )
 
 
@@ -161,6 +167,8 @@ def _unpack_dfu(files: dict[str, bytes]) -> tuple[PackedImage, ...]:
             member_image(member),
             files[member.file],
             0 if member.bootloader else member.image_index,
+            member.board,
+            member.soc,
         )
         for member in parse_dfu_package(files).members
         if member.mcuboot is not None

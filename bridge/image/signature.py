@@ -7,7 +7,7 @@ image's digest algorithm.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -48,6 +48,45 @@ def verify_signature(image: FirmwareImage, public_key_pem: bytes) -> None:
             f"a file of kind {image.kind} carries no signature that can be checked here", reason="not-signed"
         )
     verify_mcuboot_signature(image.mcuboot, load_public_key(public_key_pem))
+
+
+def verify_any_signature(image: FirmwareImage, public_keys_pem: Sequence[bytes]) -> None:
+    """Check that an image was signed with one of several keys; of a DFU package each image in it.
+
+    Args:
+        image: An MCUboot image, an Intel HEX file with exactly one inside, or a DFU package.
+        public_keys_pem: At least one key, as for :func:`verify_signature`.
+
+    Raises:
+        ImageRefusedError: As :func:`verify_signature`.
+        UsageError: A key cannot be read.
+    """
+    keys = [load_public_key(pem) for pem in public_keys_pem]
+    packed = image.dfu_package.members if image.dfu_package else ()
+    inside = [info for info in (image.mcuboot, *(member.mcuboot for member in packed)) if info is not None]
+    if not inside:
+        raise ImageRefusedError(
+            f"a file of kind {image.kind} carries no signature that can be checked here", reason="not-signed"
+        )
+    for info in inside:
+        _verify_any(info, keys)
+
+
+def _verify_any(info: McubootInfo, keys: Sequence[PublicKey]) -> None:
+    refusal: ImageRefusedError | None = None
+    for key in keys:
+        try:
+            verify_mcuboot_signature(info, key)
+        except ImageRefusedError as error:
+            if refusal is None or refusal.reason == "wrong-key":
+                refusal = error
+        else:
+            return
+    if refusal is None:
+        raise UsageError("no key was given to check signatures with", reason="bad-key")
+    if refusal.reason == "wrong-key" and len(keys) > 1:
+        raise _wrong_key(f"the image is not signed by any of the {len(keys)} given keys")
+    raise refusal
 
 
 def load_public_key(pem: bytes) -> PublicKey:

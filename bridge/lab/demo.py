@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from bridge.board import Board
 from bridge.cloud import Endpoint
+from bridge.fetch import THIS_HOST
 from bridge.fota import RouteOpener, UpdateEvent, UpdateOptions, over_at
 from bridge.fota.service import DownloadSettings, running_agent
 from bridge.fota.versions import modem_release
@@ -121,7 +122,7 @@ def run_demo(
         host, port = cloud.mqtt_endpoint
         on_scene(DemoScene(f"{host}:{port}", url, pty.path))
         cloud.jobs.create_job(JOB_ID, THING, _job_document(setup, image, url))
-        downloads = DownloadSettings(directory / "cache", ca_file=cloud.ca_file)
+        downloads = DownloadSettings(directory / "cache", ca_file=cloud.ca_file, rules=THIS_HOST)
         _work_job(
             cloud.mqtt_endpoint, thing, over_at(lambda: Board.open(pty.path)), downloads, setup.baud, on_event
         )

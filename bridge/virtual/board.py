@@ -1,11 +1,8 @@
-"""A virtual nRF91 board: one thread that owns everything on it, from power-on to power-off.
+"""A virtual nRF91 board from the outside: a cable, a power switch, buttons, and one thread that owns everything on it.
 
-The thread waits for the next event in board time or for the host's end of the cable to change, whichever
-comes first. After every reset all that the board knows is read again from flash and the modem's memory.
+The thread waits for the next event in board time or for the host's end of the cable to change, whichever comes first.
 """
 
-import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -13,32 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
+from bridge import clock
 from bridge.errors import UsageError
-from bridge.virtual.applications import (
-    RECOVERY_FIRMWARE,
-    Application,
-    ApplicationOptions,
-    check_firmware,
-    make_application,
-)
-from bridge.virtual.boot_machine import BootMachine
-from bridge.virtual.bootloader import Bootloader
+from bridge.virtual.applications import RECOVERY_FIRMWARE, ApplicationOptions, check_firmware
+from bridge.virtual.board_life import BoardBuild, BoardLife, BoardParts
 from bridge.virtual.bootloader_options import BootloaderOptions, default_options
-from bridge.virtual.bootloader_slots import start_bootloader
 from bridge.virtual.cable import DEFAULT_BAUD, Cable
 from bridge.virtual.clock import NS_PER_MS, NS_PER_S, Timeline, Timing
 from bridge.virtual.cpu import Cpu
+from bridge.virtual.event_log import EventLog
 from bridge.virtual.events import BoardEvent
-from bridge.virtual.factory_bootloader import factory_bootloader
-from bridge.virtual.faults import ByteFaults, FaultPlan, PowerCutError
-from bridge.virtual.flash import WORD_WRITE_NS, Flash
-from bridge.virtual.hardware import Hardware
+from bridge.virtual.faults import ByteFaults, FaultPlan, PowerCutError, ReplyFaults
+from bridge.virtual.flash import WORD_WRITE_NS
 from bridge.virtual.layout import board_model
-from bridge.virtual.modem import Modem, ModemOptions
-from bridge.virtual.modem_nvm import ModemNvm
-from bridge.virtual.otp import Otp
-from bridge.virtual.retention import RetainedState
-from bridge.virtual.running_image import RunningImage
+from bridge.virtual.memories import load_memories
+from bridge.virtual.modem import ModemOptions
+from bridge.virtual.modem_power import ModemOperations
 from bridge.virtual.serial_modem_options import SerialModemOptions
 from bridge.virtual.smp_options import SmpOptions
 from bridge.virtual.state import StateDir
@@ -47,11 +34,8 @@ from bridge.virtual.uart import BAUD_RATES, Uart
 from bridge.virtual.uart_options import UartOptions
 from bridge.virtual.usb_adapter import UsbAdapter
 
-_logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-_WATCHDOG_NS: Final = 2 * NS_PER_S
-_MAX_CRASHES: Final = 20
 _CALL_TIMEOUT_S: Final = 60.0
 
 
@@ -77,6 +61,12 @@ class VirtualBoard:
         usb_latency_ms: How much later bytes arrive, each way, through an adapter in the cable.
         ideal_flash: Flash operations take no time; for measurements.
         serial_modem: How Serial Modem was built, for ``serial-modem``.
+
+    Attributes:
+        replies: Counts the replies and applies the plan's faults to them.
+        rx_faults: The same for bytes from the host.
+        tx_faults: The same for bytes to the host.
+        modem_operations: Carries out what the modem does to its own flash; can cut the power.
 
     Raises:
         UsageError: Unknown model or firmware, or an impossible rate.
@@ -113,24 +103,26 @@ class VirtualBoard:
         self.layout = board.layout
         self.timing = Timing(timing)
         self.cable = Cable()
-        self.events: list[BoardEvent] = []
         self.faults = faults or FaultPlan()
-        self._keys = tuple(keys)
-        self._modem_options = modem or ModemOptions()
-        self._application_options = ApplicationOptions(
-            baud, smp or SmpOptions(), serial_modem or SerialModemOptions()
-        )
         recovers = firmware == RECOVERY_FIRMWARE
-        self._bootloader_options = bootloader or default_options(model, button=recovers)
-        self._button_held = recovers if button_held is None else button_held
-        self._retained = RetainedState()
-        self._event_condition = threading.Condition()
-        self._listeners: list[Callable[[BoardEvent], None]] = []
+        self.replies = ReplyFaults(self.faults)
+        self.modem_operations = ModemOperations()
+        self._build = BoardBuild(
+            firmware=firmware,
+            keys=tuple(keys),
+            bootloader=bootloader or default_options(model, button=recovers),
+            application=ApplicationOptions(baud, smp or SmpOptions(), serial_modem or SerialModemOptions()),
+            modem=modem or ModemOptions(),
+            button_held=recovers if button_held is None else button_held,
+        )
+        self._log = EventLog()
         self._mailbox: deque[Callable[[], None]] = deque()
         self._stopping = False
-        self._thread: threading.Thread | None = None
+        self._thread: clock.Thread | None = None
         self._timeline = Timeline(self.timing)
         self._cpu = Cpu(self._timeline)
+        self.rx_faults = ByteFaults(self.faults.rx, self.faults.seed, self.faults.rx_rates)
+        self.tx_faults = ByteFaults(self.faults.tx, self.faults.seed, self.faults.tx_rates)
         uart = uart or UartOptions()
         has_flow_control = board.flow_control if flow_control is None else flow_control
         self._uart = Uart(
@@ -139,20 +131,32 @@ class VirtualBoard:
             on_received=self._on_received,
             on_overrun=lambda count: self._note("bytes-lost", count=count),
             options=replace(uart, flow_control=uart.flow_control and has_flow_control),
-            rx_faults=ByteFaults(self.faults.rx, self.faults.seed, self.faults.rx_rates),
-            tx_faults=ByteFaults(self.faults.tx, self.faults.seed, self.faults.tx_rates),
+            rx_faults=self.rx_faults,
+            tx_faults=self.tx_faults,
         )
         self._ideal_flash = ideal_flash
-        self._powered = False
-        self._application: Application | None = None
-        self._crashes = 0
         self._flash_operations = self._erased_pages = 0
         state = None if state_dir is None else StateDir(state_dir)
+        memories = load_memories(board, state, factory_image)
+        self.flash, self.modem_nvm, self.otp = memories.flash, memories.modem_nvm, memories.otp
         self._keeper = StateKeeper(state)
-        self.flash, self.modem_nvm = self._load(state, factory_image)
-        self.otp = self._provision(state)
         self._keeper.otp = self.otp
         self.flash.on_operation = self._on_flash_operation
+        self._life = BoardLife(
+            BoardParts(
+                model=board,
+                timeline=self._timeline,
+                cpu=self._cpu,
+                uart=self._uart,
+                memories=memories,
+                faults=self.faults,
+                replies=self.replies,
+                modem_operations=self.modem_operations,
+                changed=self._keeper.changed,
+                note=self._note,
+            ),
+            self._build,
+        )
 
     def _wire(self, usb_latency_ms: float) -> Cable | UsbAdapter:
         if not usb_latency_ms:
@@ -160,36 +164,14 @@ class VirtualBoard:
         latency_ns = int(usb_latency_ms * NS_PER_MS)
         return UsbAdapter(self.cable, self._timeline, latency_ns, self._on_sent)
 
-    def _provision(self, state: StateDir | None) -> Otp:
-        otp = None if state is None else state.load_otp()
-        slots = self.layout.bootloader_slots
-        blank = slots is not None and all(self.flash.is_erased(slot.address, slot.size) for slot in slots)
-        if otp is None and slots is not None and blank:
-            self.flash.program(slots[0].address, factory_bootloader(slots[0]))
-        return otp or Otp()
-
-    def _load(self, state: StateDir | None, factory_image: bytes | None) -> tuple[Flash, ModemNvm]:
-        content = None if state is None else state.load_flash()
-        nvm = None if state is None else state.load_modem()
-        flash = self.layout.make_flash(content)
-        if content is None and factory_image is not None:
-            slot = self.layout.primary
-            if len(factory_image) > slot.size:
-                raise UsageError(
-                    f"the factory image does not fit into {slot.size} bytes", reason="image-too-large"
-                )
-            flash.program(slot.address, factory_image)
-        model = board_model(self.model)
-        return flash, nvm or ModemNvm(family=model.modem_family, version=model.modem_version)
-
     # --- life -----------------------------------------------------------------------------------------------
 
     def start(self) -> "VirtualBoard":
         """Start the board's thread and switch the power on."""
         if self._thread is None:
             self._stopping = False
-            self._mailbox.append(self._switch_on)
-            self._thread = threading.Thread(target=self._run, name=f"virtual-{self.model}", daemon=True)
+            self._mailbox.append(self._life.switch_on)
+            self._thread = clock.thread(self._run, f"virtual-{self.model}")
             self._thread.start()
         return self
 
@@ -216,37 +198,40 @@ class VirtualBoard:
 
     def power_cut(self) -> None:
         """Take the supply away, in the middle of whatever goes on."""
-        self.call(lambda: self._switch_off("power cut"))
+        self.call(lambda: self._life.switch_off("power cut"))
 
     def power_on(self) -> None:
         """Give the supply back."""
-        self.call(self._switch_on)
+        self.call(self._life.switch_on)
 
     def reset(self) -> None:
         """Press the reset button: a pin reset."""
-        self.call(lambda: self._reset("button"))
+        self.call(lambda: self._life.reset("button"))
 
     def hold_button(self) -> None:
         """Press the button that MCUboot looks at (``mcuboot-button0``), and keep it down."""
-        self.call(lambda: setattr(self, "_button_held", True))
+        self.call(lambda: setattr(self._build, "button_held", True))
 
     def release_button(self) -> None:
         """Let that button go."""
-        self.call(lambda: setattr(self, "_button_held", False))
+        self.call(lambda: setattr(self._build, "button_held", False))
 
     def call(self, function: Callable[[], _Result]) -> _Result:
         """Run a function on the board's thread and return what it returns."""
         future: Future[_Result] = Future()
+        done = clock.event()
 
         def work() -> None:
             try:
                 future.set_result(function())
             except Exception as error:  # noqa: BLE001 - handed to the caller
                 future.set_exception(error)
+            done.set()
 
         self._mailbox.append(work)
         self.cable.wake()
-        return future.result(_CALL_TIMEOUT_S)
+        done.wait(_CALL_TIMEOUT_S)
+        return future.result(0)
 
     # --- looking at it --------------------------------------------------------------------------------------
 
@@ -260,9 +245,14 @@ class VirtualBoard:
         """How many events at real timing came so late that a host could notice."""
         return self._timeline.late_events
 
+    @property
+    def events(self) -> list[BoardEvent]:
+        """What happened since the board was made, oldest first."""
+        return self._log.events
+
     def on_event(self, listener: Callable[[BoardEvent], None]) -> None:
         """Call ``listener`` on the board's thread for everything that happens from now on."""
-        self._listeners.append(listener)
+        self._log.listen(listener)
 
     def wait_for_event(self, kind: str, *, count: int = 1, timeout_s: float = 30.0) -> BoardEvent:
         """Wait until ``count`` events of a kind have happened since the board was made; returns the last.
@@ -270,22 +260,10 @@ class VirtualBoard:
         Raises:
             TimeoutError: They did not happen in time.
         """
-        with self._event_condition:
-            if not self._event_condition.wait_for(lambda: len(self._events_of(kind)) >= count, timeout_s):
-                raise TimeoutError(f"no {kind} event number {count} of the virtual board")
-            return self._events_of(kind)[count - 1]
-
-    def _events_of(self, kind: str) -> list[BoardEvent]:
-        return [event for event in self.events if event.kind == kind]
+        return self._log.wait_for(kind, count, timeout_s)
 
     def _note(self, kind: str, **details: object) -> None:
-        event = BoardEvent(self._cpu.now_ns / NS_PER_S, kind, details)
-        _logger.debug("%.3f s: %s %s", event.time_s, kind, details)
-        with self._event_condition:
-            self.events.append(event)
-            self._event_condition.notify_all()
-        for listener in self._listeners:
-            listener(event)
+        self._log.note(BoardEvent(self._cpu.now_ns / NS_PER_S, kind, details))
 
     # --- the thread -----------------------------------------------------------------------------------------
 
@@ -294,16 +272,16 @@ class VirtualBoard:
             try:
                 self._step()
             except PowerCutError:
-                self._switch_off("fault plan")
-        if self._powered:
-            self._switch_off("stopped")
+                self._life.switch_off("fault plan")
+        if self._life.powered:
+            self._life.switch_off("stopped")
         self._keeper.save(self.flash.dump, self.modem_nvm)
 
     def _step(self) -> None:
         self._timeline.follow_wall_clock()
         while self._mailbox:
             self._mailbox.popleft()()
-        if self._powered:
+        if self._life.powered:
             self._uart.poll()
         elif self.cable.pending():
             self.cable.take(self.cable.pending())  # nobody is there
@@ -318,8 +296,7 @@ class VirtualBoard:
         self._uart.poll()
 
     def _on_received(self) -> None:
-        if self._application is not None:
-            self._application.on_received()
+        self._life.on_received()
 
     def _on_flash_operation(self, duration_ns: int) -> None:
         self._keeper.changed()
@@ -335,97 +312,3 @@ class VirtualBoard:
         erased = self._erased_pages > before
         if self.flash.stalls_cpu:
             self._uart.stall(begin_ns, self._cpu.now_ns, duration_ns if erased else WORD_WRITE_NS)
-
-    # --- power, reset, boot ---------------------------------------------------------------------------------
-
-    def _switch_on(self) -> None:
-        if not self._powered:
-            self._powered = True
-            self._note("power-on")
-            self._cpu.submit(self._boot)
-
-    def _switch_off(self, reason: str) -> None:
-        self._halt()
-        self._powered = False
-        self._retained.power_lost()
-        self._keeper.changed()
-        self._note("power-off", reason=reason)
-
-    def _reset(self, reason: str) -> None:
-        if self._powered:
-            self._halt()
-            self._retained.reset(reason)
-            self._note("reset", reason=reason)
-            self._cpu.submit(self._boot)
-
-    def _halt(self) -> None:
-        now_ns = self._cpu.now_ns
-        self._application = None
-        self._uart.disable()
-        self._cpu.halt()
-        self._timeline.clear()
-        self._cpu.wait_until(now_ns)
-
-    def _boot(self) -> None:
-        if not start_bootloader(self.flash, self.layout, self.otp, self._keys, self._note):
-            return
-        machine = BootMachine(
-            cpu=self._cpu,
-            uart=self._uart,
-            flash=self.flash,
-            layout=self.layout,
-            retained=self._retained,
-            button_held=lambda: self._button_held,
-            reset=self._reset,
-            note=self._note,
-        )
-        bootloader = Bootloader(machine, self._bootloader_options, self._keys, self._start_application)
-        self._application = bootloader
-        bootloader.start()
-
-    def _start_application(self) -> None:
-        self._application = None
-        image = RunningImage(self.flash, self.layout)
-        if image.behaviour.crash_loop:
-            self._crash(image)
-            return
-        self._crashes = 0
-        self._application = make_application(
-            self.firmware, self._hardware(), image, self._application_options
-        )
-        self._application.start()
-
-    def _crash(self, image: RunningImage) -> None:
-        self._crashes += 1
-        self._note("crash", version=image.version)
-        if self._crashes >= _MAX_CRASHES:
-            # A confirmed image that crashes would go on for ever, and simulated time with it.
-            self._note("hung", version=image.version)
-            return
-        self._timeline.at(self._cpu.now_ns + _WATCHDOG_NS, lambda: self._reset("watchdog"))
-
-    def _hardware(self) -> Hardware:
-        modem = Modem(
-            self.modem_nvm,
-            self._cpu,
-            self._modem_notification,
-            self._modem_options,
-            board_model(self.model),
-            changed=self._keeper.changed,
-        )
-        return Hardware(
-            timeline=self._timeline,
-            cpu=self._cpu,
-            uart=self._uart,
-            flash=self.flash,
-            layout=self.layout,
-            modem=modem,
-            faults=self.faults,
-            retained=self._retained,
-            reset=self._reset,
-            note=self._note,
-        )
-
-    def _modem_notification(self, line: str) -> None:
-        if self._application is not None:
-            self._application.on_modem_notification(line)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from bridge.errors import UsageError
+from bridge.redaction import redact_command
 
 MAX_LINE_BYTES: Final = 16 * 1024
 """Longest line kept; longer ones are noise. The largest real ones (credentials, tokens) are below 5 KiB."""
@@ -95,18 +96,13 @@ def encode_command(text: str, terminator: str = "\r") -> bytes:
             board would take everything that follows, terminators included, as part of the quoted string).
     """
     if text[:2].upper() != "AT":
-        raise UsageError(f"{mask_secrets(text)!r} does not begin with AT", reason="bad-at-command")
+        raise UsageError(f"{redact_command(text)!r} does not begin with AT", reason="bad-at-command")
     outside_quotes = "".join(text.split('"')[::2])
     if text.count('"') % 2:
-        raise UsageError(f"{mask_secrets(text)!r} leaves a quote open", reason="bad-at-command")
+        raise UsageError(f"{redact_command(text)!r} leaves a quote open", reason="bad-at-command")
     if "\r" in outside_quotes or "\n" in outside_quotes:
-        raise UsageError(f"{mask_secrets(text)!r} has a line break outside quotes", reason="bad-at-command")
+        raise UsageError(f"{redact_command(text)!r} has a line break outside quotes", reason="bad-at-command")
     return (text + terminator).encode()
-
-
-def mask_secrets(command: str) -> str:
-    """The command as it may be shown: long quoted texts, such as keys, are left out."""
-    return re.sub(r'"[^"]{24,}("|$)', '"..."', command)
 
 
 def split_fields(text: str) -> list[str]:

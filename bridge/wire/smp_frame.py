@@ -67,13 +67,22 @@ class SmpFrameDecoder:
     Args:
         max_line_bytes: Longest line, with its marker bytes, that is taken; a longer one is dropped. None for any.
         max_message_bytes: Longest message that is taken; a longer one is dropped. None for any.
+        behind_text: Frames are also found behind text on their line, such as the prompt of Zephyr's shell when that carries
+            SMP. Devices want them at the beginning of a line (``serial_util.c``, ``boot_serial.c``); hosts cannot choose.
 
     Attributes:
         text_lines: Lines between frames (log output, AT answers), oldest first; whoever reads them clears the list.
         dropped_frames: Frames that were lost: bad base64, bad length, bad CRC, too long, or cut off by the next one.
     """
 
-    def __init__(self, *, max_line_bytes: int | None = None, max_message_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        max_line_bytes: int | None = None,
+        max_message_bytes: int | None = None,
+        behind_text: bool = False,
+    ) -> None:
+        self._behind_text = behind_text
         self._max_line_bytes = max_line_bytes or _LONGEST_LINE_BYTES
         self._max_message_bytes = max_message_bytes
         self._line = bytearray()
@@ -127,6 +136,8 @@ class SmpFrameDecoder:
 
     def _take(self, line: bytes) -> bytes | None:
         line = line.strip(b"\r")
+        if self._behind_text:
+            line = self._split_text(line)
         if line.startswith(START):
             if self._packet is not None:
                 self.dropped_frames += 1
@@ -138,6 +149,14 @@ class SmpFrameDecoder:
         elif self._packet is None:
             return None
         return self._collect(line[len(START) :])
+
+    def _split_text(self, line: bytes) -> bytes:
+        """The frame's part of a line that begins with something else."""
+        marker = max(line.rfind(START), line.rfind(CONTINUATION))
+        if marker <= 0:
+            return line
+        self.text_lines.append(line[:marker])
+        return line[marker:]
 
     def _collect(self, text: bytes) -> bytes | None:
         assert self._packet is not None

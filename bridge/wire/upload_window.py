@@ -179,6 +179,7 @@ class UploadWindow:
             if offset >= sent.piece.end:
                 self._last_was_slow = slow
         elif self._opening(sent.piece):  # what it wants belongs to an earlier session
+            self._tries += 1
             self._go_back(self.acknowledged)
             return Outcome.WENT_BACK
         if offset == 0 and self._only_the_end_is_open:

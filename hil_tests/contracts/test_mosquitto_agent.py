@@ -6,6 +6,7 @@ import pytest
 
 from bridge.board import Board
 from bridge.cloud import Endpoint
+from bridge.fetch import THIS_HOST
 from bridge.fota import Outcome, UpdateOptions, over_at
 from bridge.fota.service import DownloadSettings, running_agent
 from bridge.lab.local_cloud import LocalCloud
@@ -29,7 +30,7 @@ def test_a_job_goes_from_the_broker_to_the_board_and_back(tmp_path: Path, client
         endpoint = Endpoint(
             *cloud.mqtt_endpoint, thing.ca_file, thing.cert_file, thing.key_file, client_id=client_id
         )
-        downloads = DownloadSettings(tmp_path / "cache", ca_file=cloud.ca_file)
+        downloads = DownloadSettings(tmp_path / "cache", ca_file=cloud.ca_file, rules=THIS_HOST)
         with running_agent(
             endpoint, "thing-m", over_at(lambda: Board.open(pty.path)), downloads, options=UpdateOptions()
         ) as agent:

@@ -15,7 +15,7 @@ from typing import Self
 import pytest
 
 from bridge.errors import CloudError
-from bridge.fetch import Download, DownloadOptions
+from bridge.fetch import THIS_HOST, Download, DownloadOptions
 from bridge.lab.pki import LabPki
 
 pytestmark = pytest.mark.contract
@@ -116,7 +116,12 @@ class Nginx:
         return f"https://127.0.0.1:{self.port}{path}"
 
     def download(self, path: str = "/app.bin", url: str | None = None, **wanted: object) -> Download:
-        settings = {"cache_dir": self.directory / "cache", "ca_file": self.pki.ca_file, "options": OPTIONS}
+        settings = {
+            "cache_dir": self.directory / "cache",
+            "ca_file": self.pki.ca_file,
+            "rules": THIS_HOST,
+            "options": OPTIONS,
+        }
         return Download(url or self.url(path), **(settings | wanted))  # type: ignore[arg-type]
 
     def __enter__(self) -> Self:

@@ -11,22 +11,19 @@ from pathlib import Path
 import pytest
 
 from bridge.board import Board
+from bridge.lab.sample_bootloader_package import bootloader_package
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.pty_server import PtyServer
 from bridge.virtual.serial_modem_options import SerialModemOptions
-from hil_tests.bootloader_package import bootloader_package
 from hil_tests.scenarios.conftest import OLD_VERSION, Bench, image_facts, story
 
 
 @contextmanager
 def other_board(bench: Bench, **options: object) -> Iterator[Bench]:
     """The bench with another board on it."""
-    board = VirtualBoard(
-        factory_image=bench.samples.application(OLD_VERSION).read_bytes(),
-        keys=[bench.samples.public_key_pem],
-        **options,  # type: ignore[arg-type]
-    )
+    options = {"factory_image": bench.samples.application(OLD_VERSION).read_bytes(), **options}
+    board = VirtualBoard(keys=[bench.samples.public_key_pem], **options)  # type: ignore[arg-type]
     with board, PtyServer(board) as pty:
         board.wait_for_event("ready")
         yield replace(bench, board=board, port=pty.path)

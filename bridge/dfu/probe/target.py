@@ -63,5 +63,8 @@ class ProbeTarget:
         """Let a chip run again that stands still; what was written in place is there."""
         self._programmer.reset()
 
+    def discard(self, image: TransferImage) -> None:
+        """Nothing: what was written in place is there."""
+
     def _plan(self) -> FlashPlan:
         return make_plan(bytes(self._content), self._name, address=self._address, board=self._board)

@@ -2,12 +2,16 @@
 
 import queue
 import threading
+from pathlib import Path
 
 import pytest
 
 from bridge.board.at_client import AtClient
 from bridge.board.link import Link
 from bridge.errors import BoardRefusedError, LinkError, UsageError
+from bridge.lab.sample_images import SampleImages
+from bridge.virtual import registry
+from bridge.virtual.board import VirtualBoard
 from hil_tests.unit.board.scripted_peer import ERROR, OK, Answer, ScriptedPeer
 
 
@@ -207,3 +211,19 @@ def test_losing_the_port_wakes_up_a_waiting_command() -> None:
             it.at.wait_urc("Ready", 30)
         with pytest.raises(LinkError):
             it.at.command("AT")
+
+
+def test_given_firmware_that_wants_cr_lf_then_one_round_of_attempts_finds_it(tmp_path: Path) -> None:
+    image = SampleImages(tmp_path).application("1.0.0").read_bytes()
+    slm = VirtualBoard(firmware="slm", factory_image=image)
+    registry.register("cr-lf", slm)
+    link = Link("virtual://cr-lf")
+    at = AtClient(link)
+    with slm:
+        slm.wait_for_event("ready")
+        link.open()
+        at.synchronise(1.5)
+        assert at.terminator == "\r\n"
+        assert list(at.command("AT+CGMM")) == ["nRF9151-LACA"]
+        link.close()
+    registry.unregister("cr-lf")

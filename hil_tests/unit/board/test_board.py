@@ -3,6 +3,7 @@
 import os
 import termios
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,17 @@ def test_given_a_board_left_at_another_rate_it_is_brought_back() -> None:
     with RateAwarePeer(baud=1_000_000) as peer, Board.open(peer.path, timeout_s=2) as board:
         assert peer.baud == 115_200
         assert board.modem.imei() == "352656100367872"
+
+
+def test_given_a_slow_answer_to_the_change_of_rate_it_is_not_taken_for_a_later_one() -> None:
+    class SlowPeer(RateAwarePeer):
+        def lookup(self, command: str) -> str | bytes:
+            time.sleep(0.4 if "IPR" in command else 0.02)  # a peer on a line has no other way to be slow
+            return super().lookup(command)
+
+    with SlowPeer(baud=1_000_000) as peer, Board.open(peer.path, timeout_s=5) as board:
+        assert board.modem.imei() == "352656100367872"
+        assert board.modem.model() == "nRF9151-LACA"
 
 
 @pytest.mark.parametrize("missing_bytes", [1, 3, 64, 65, 300, 5000])
@@ -339,3 +351,43 @@ def test_a_link_lost_inside_is_told_as_such() -> None:
             peer.stop()
             board.at.command("AT")
         assert caught.value.reason == "link-lost"
+
+
+# --- radio, when things go wrong ---------------------------------------------------------------------------
+
+
+def online_peer() -> ScriptedPeer:
+    peer = ScriptedPeer(IDENTITY)
+    peer.answers |= {"AT+CFUN?": "\r\n+CFUN: 1\r\n\r\nOK\r\n", "AT+CFUN=4": OK, "AT+CFUN=1": OK}
+    return peer
+
+
+@pytest.mark.parametrize(
+    "answer", ["\r\n#XMODEMRESET: 2,-11\r\n\r\nOK\r\n", "\r\nERROR\r\n"], ids=["not started", "refused"]
+)
+def test_a_modem_reset_that_fails_leaves_nobody_offline(answer: str) -> None:
+    with online_peer() as peer, Board.open(peer.path) as board:
+        peer.answers["AT#XMODEMRESET"] = answer
+        board.take_offline()
+        with pytest.raises(BoardRefusedError):
+            board.reset_modem()
+        assert peer.commands[-1] == "AT+CFUN=1"
+
+
+def test_a_modem_whose_answer_got_lost_on_the_way_offline_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with online_peer() as peer, Board.open(peer.path) as board:
+        monkeypatch.setattr("bridge.board.modem.FUNCTIONAL_MODE_TIMEOUT_S", 0.1)
+        peer.answers["AT+CFUN=4"] = ""
+        with pytest.raises(LinkError):
+            board.take_offline()
+        board.go_back_online()
+        assert peer.commands[-1] == "AT+CFUN=1"
+
+
+def test_going_back_online_raises_nothing_on_a_dead_line() -> None:
+    with online_peer() as peer, Board.open(peer.path) as board:
+        board.take_offline()
+        board.link.close()
+        board.go_back_online()

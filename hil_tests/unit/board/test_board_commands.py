@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 from bridge.board.ports import PortInfo
 from bridge.cli import board_commands
 from bridge.errors import BoardRefusedError
+from bridge.wire.smp_message import SmpGroup
 from hil_tests.unit.board.scripted_peer import IDENTITY, ScriptedPeer
+from hil_tests.unit.dfu.smp_peer import SmpPeer
 
 app = typer.Typer()
 board_commands.register(app)
@@ -31,6 +33,16 @@ def test_info_takes_the_port_from_the_environment_and_speaks_json() -> None:
         event = json.loads(result.output)
         assert event["schema"] == 1
         assert (event["event"], event["port"], event["firmware"]) == ("identity", peer.path, "serial-modem")
+
+
+def test_info_cuts_nothing_off_at_the_edge_of_a_terminal() -> None:
+    digest = bytes.fromhex("ab" * 32)
+    running = {"slot": 0, "version": "1.0.0", "hash": digest, "active": True, "confirmed": True}
+    with SmpPeer(
+        lambda request: {"images": [running]} if request.group == SmpGroup.IMAGE else {"rc": 8}
+    ) as peer:
+        result = run(app, ["info", "--port", peer.path], env={"COLUMNS": "60"})
+    assert digest.hex() in result.output
 
 
 def test_at_prints_the_lines_of_the_answer() -> None:

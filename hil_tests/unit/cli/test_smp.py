@@ -1,7 +1,7 @@
 """The ``smp`` commands on a virtual board with an SMP server."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from bridge.errors import BridgeError
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual import registry
 from bridge.virtual.board import VirtualBoard
+from bridge.virtual.mcuboot import running_version
 
 NAME = "smp-cli"
 
@@ -77,3 +78,73 @@ def test_given_a_modem_delta_then_it_is_refused_before_the_board_is_asked(sample
     with pytest.raises(BridgeError) as caught:
         smp("upload", str(samples.modem_delta()), fails=True)
     assert caught.value.reason == "wrong-kind"
+
+
+@pytest.fixture
+def make_recovery(
+    samples: SampleImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], VirtualBoard]]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    boards: list[VirtualBoard] = []
+
+    def make(model: str) -> VirtualBoard:
+        virtual = VirtualBoard(
+            model,
+            firmware="mcuboot",
+            keys=[samples.public_key_pem],
+            factory_image=samples.application("1.0.0").read_bytes(),
+        )
+        boards.append(virtual)
+        registry.register(NAME, virtual)
+        virtual.start()
+        virtual.wait_for_event("recovery")
+        return virtual
+
+    yield make
+    for virtual in boards:
+        virtual.stop()
+        registry.unregister(NAME)
+
+
+def test_given_recovery_that_writes_in_place_then_that_is_said_and_no_trial_promised(
+    make_recovery: Callable[[str], VirtualBoard], samples: SampleImages
+) -> None:
+    board = make_recovery("nrf9151dk")
+    image = samples.application("1.1.0")
+    with pytest.raises(BridgeError) as caught:
+        smp("upload", str(image), "--test", fails=True)
+    assert caught.value.reason == "no-trial"
+    assert running_version(board.flash, board.layout) == "1.0.0"
+    result = CliRunner().invoke(app, ["smp", "upload", str(image), "--port", f"virtual://{NAME}"])
+    assert "writes over the image that runs" in result.output
+    assert running_version(board.flash, board.layout) == "1.1.0"
+
+
+def test_given_an_image_that_mcuboot_does_not_know_then_the_upload_to_recovery_fails(
+    make_recovery: Callable[[str], VirtualBoard], samples: SampleImages
+) -> None:
+    make_recovery("nrf9151dk")
+    with pytest.raises(BridgeError) as caught:
+        smp("upload", str(samples.wrong_key()), fails=True)
+    assert caught.value.reason == "rejected-by-bootloader"
+
+
+def test_given_recovery_that_reaches_the_secondary_slot_then_the_image_is_tried_from_there(
+    make_recovery: Callable[[str], VirtualBoard], samples: SampleImages
+) -> None:
+    board = make_recovery("thingy91x")
+    states = smp("upload", str(samples.application("1.1.0")), "--upload-image", "2", "--test", "--json")
+    assert [(each["slot"], each["version"], each["pending"]) for each in states] == [
+        (0, "1.0.0", False),
+        (1, "1.1.0", True),
+    ]
+    assert running_version(board.flash, board.layout) == "1.0.0"
+
+
+def test_given_a_port_on_which_nobody_speaks_smp_then_that_is_said(samples: SampleImages) -> None:
+    virtual = VirtualBoard(firmware="at_client", factory_image=samples.application("1.0.0").read_bytes())
+    registry.register(NAME, virtual)
+    with virtual, pytest.raises(BridgeError) as caught:
+        smp("state", fails=True)
+    registry.unregister(NAME)
+    assert (caught.value.reason, caught.value.exit_code) == ("board-silent", 3)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.cloud import JobGoneError, JobStatus, JobsTiming
+from bridge.cloud import TAKEN_OVER, JobGoneError, JobStatus, JobsTiming
 from bridge.errors import CloudError, UsageError
 from hil_tests.unit.cloud.scripted import (
     PREFIX,
@@ -283,6 +283,54 @@ def test_given_versions_that_never_fit_when_updated_then_it_ends() -> None:
         jobs.update(queued(), JobStatus.IN_PROGRESS, DETAILS)
 
     assert caught.value.reason == "version-conflict"
+
+
+def test_given_another_client_at_work_when_updated_exclusively_then_we_give_way() -> None:
+    foreign = always(
+        "rejected", code="VersionMismatch", executionState=state("IN_PROGRESS", 5, stage="theirs")
+    )
+    connection = ScriptedConnection(foreign)
+    with client(connection) as jobs, pytest.raises(JobGoneError) as caught:
+        jobs.update(queued(), JobStatus.IN_PROGRESS, DETAILS, exclusive=True)
+
+    assert caught.value.reason == TAKEN_OVER
+    assert len(connection.requests) == 1
+
+
+@pytest.mark.parametrize("known", [{"stage": "ours"}, {}], ids=["reported before", "as it was seen first"])
+def test_given_a_report_of_ours_whose_reply_was_lost_when_updated_exclusively_then_we_go_on(
+    known: dict[str, str],
+) -> None:
+    connection = ScriptedConnection(
+        always("accepted", executionState=state("IN_PROGRESS", 2, stage="ours")),
+        always("rejected", code="VersionMismatch", executionState=state("IN_PROGRESS", 3, **known)),
+        always("accepted", executionState=state("IN_PROGRESS", 4, **DETAILS)),
+    )
+    with client(connection) as jobs:
+        taken = jobs.update(queued(), JobStatus.IN_PROGRESS, {"stage": "ours"})
+        assert jobs.update(taken, JobStatus.IN_PROGRESS, DETAILS, exclusive=True).version_number == 4
+
+
+@pytest.mark.parametrize(
+    ("reply", "taken"),
+    [
+        ({"code": "VersionMismatch", "executionState": state("SUCCEEDED", 9, **DETAILS)}, True),
+        ({"code": "InvalidStateTransition", "executionState": state("SUCCEEDED", 9, **DETAILS)}, True),
+        ({"code": "VersionMismatch", "executionState": state("SUCCEEDED", 9, by="someone else")}, False),
+        ({"code": "VersionMismatch", "executionState": state("CANCELED", 9)}, False),
+        ({"code": "VersionMismatch", "executionState": state("QUEUED", 1)}, False),
+        ({"code": "ResourceNotFound"}, False),
+    ],
+)
+def test_given_an_execution_that_ended_then_it_is_found_out_whether_it_was_by_our_report(
+    reply: dict[str, Any], taken: bool
+) -> None:
+    connection = ScriptedConnection(always("rejected", message="", **reply))
+    with client(connection) as jobs:
+        assert jobs.has_taken("job-1", 1, JobStatus.SUCCEEDED, DETAILS) is taken
+
+    ((_, request),) = connection.requests
+    assert request["expectedVersion"] == 2**31 - 1
 
 
 @pytest.mark.parametrize("status", ["CANCELED", "TIMED_OUT", "REMOVED", "SUCCEEDED"])

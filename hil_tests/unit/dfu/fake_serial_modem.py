@@ -66,6 +66,8 @@ class FakeSerialModem(ScriptedPeer):
             self._erase()
         elif kind != 0 or size > self.slot_bytes:
             return ERROR
+        if self.sessions and not self.sessions[-1]:
+            self.sessions.pop()  # opened again before anything was written
         self.sessions.append(bytearray())
         return OK
 

@@ -20,17 +20,36 @@ Answer = Mapping[str, Any] | None
 _READ_BYTES = 65_536
 
 
+def _plainly(request: SmpMessage, body: Mapping[str, Any]) -> bytes:
+    return request.response(body).encode()
+
+
 class SmpPeer:
     """Answers requests by asking ``answer``; ``None`` is silence.
+
+    Args:
+        answer: Gives the body of the answer to a request.
+        line_bytes: Longest line that is taken.
+        message: Makes the answer's message out of a request and a body.
+        wire: Makes what goes on the line out of an answer's frame.
 
     Attributes:
         requests: Every request, in order.
         path: The port.
     """
 
-    def __init__(self, answer: Callable[[SmpMessage], Answer], line_bytes: int = 512) -> None:
+    def __init__(
+        self,
+        answer: Callable[[SmpMessage], Answer],
+        line_bytes: int = 512,
+        *,
+        message: Callable[[SmpMessage, Mapping[str, Any]], bytes] = _plainly,
+        wire: Callable[[bytes], bytes] = bytes,
+    ) -> None:
         self.requests: list[SmpMessage] = []
         self._answer = answer
+        self._message = message
+        self._wire = wire
         self._decoder = SmpFrameDecoder(max_line_bytes=line_bytes)
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
@@ -54,14 +73,19 @@ class SmpPeer:
             ready, _, _ = select.select([self._master, self._wake_read], [], [])
             if self._wake_read in ready:
                 return
-            for message in self._decoder.feed(os.read(self._master, _READ_BYTES)):
-                self._serve(SmpMessage.decode(message))
+            self.receive(os.read(self._master, _READ_BYTES))
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes that came in one go."""
+        for message in self._decoder.feed(data):
+            self._serve(SmpMessage.decode(message))
 
     def _serve(self, request: SmpMessage) -> None:
         self.requests.append(request)
         body = self._answer(request)
-        if body is not None:
-            os.write(self._master, encode_frame(request.response(body).encode()))
+        data = b"" if body is None else self._wire(encode_frame(self._message(request, body)))
+        while data:
+            data = data[os.write(self._master, data) :]
 
 
 class RecoveryServer:

@@ -19,8 +19,8 @@ from bridge.virtual.faults import ByteFault, FaultPlan
 from bridge.virtual.serial_modem import SerialModem
 from bridge.wire.at_command import AtCommand
 
-NAME = "xdfu-stream"
-TIMING = XdfuTiming(margin_s=0.4, flash_bytes_per_s=1_000_000, slow_flash_s=-10, settle_s=0.1, recovery_s=30)
+NAME = "xdfu-stream-faults"
+TIMING = XdfuTiming(margin_s=0.4, flash_bytes_per_s=1_000_000, settle_s=0.1, recovery_s=30)
 OUR_COMMANDS = {"", "#XDFUINIT", "#XDFUWRITE"}
 TEXTS = [b"AT+CFUN=4\0", b"AT%%XSYSTEMMODE=%d\0", b"\0AT", b"at#xreset\0"]
 """As they are in real firmware: without CR."""
@@ -28,10 +28,10 @@ COMMANDS = [b"AT+CFUN=4\r", b"AT#XRESET\r", b"AT\r", b'AT%CMNG=1,"\r', b"at+cgmr
 
 
 def image_with(texts: list[bytes]) -> bytes:
-    """24 KiB, with a text every few hundred bytes behind the part that is sent in lock-step."""
+    """24 KiB, with a text every few hundred bytes."""
     chance = random.Random(9151)
     image = bytearray(chance.randbytes(24 * 1024))
-    for start in range(8192 + 100, len(image) - 100, 700):
+    for start in range(100, len(image) - 100, 700):
         text = chance.choice(texts)
         image[start : start + len(text)] = text
     return bytes(image)
@@ -131,7 +131,7 @@ def places(sent: bytes, image: bytes) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {"data": [], "command": []}
     for match in re.finditer(rb"AT#XDFUWRITE=0,(\d+),(\d+)\r", sent):
         offset, size = int(match[1]), int(match[2])
-        if sent[match.end() : match.end() + size] != image[offset : offset + size] or offset < 8192:
+        if sent[match.end() : match.end() + size] != image[offset : offset + size]:
             continue
         name_end = match.start() + len(b"AT#XDFUWRITE=")
         found["command"] += [*range(match.start(), name_end), match.end() - 1]
@@ -146,7 +146,7 @@ def test_given_no_fault_then_the_image_is_streamed_and_lands_and_nothing_of_it_i
     with run(samples, monkeypatch, image) as result:
         assert result.landed == image
         assert result.attempts == 1
-        assert result.sent.count(b"AT#XDFUWRITE=0,") == 1 + 16
+        assert result.sent.count(b"AT#XDFUWRITE=0,") > 16
         assert result.executed_of_the_image == []
 
 
@@ -197,7 +197,7 @@ def test_given_a_damaged_byte_of_the_data_then_nothing_is_shifted(
         assert sum(a != b for a, b in zip(result.landed, image, strict=True)) == 1
 
 
-def test_given_a_board_without_rts_then_the_first_chunk_shows_it_and_nothing_is_streamed(
+def test_given_a_board_without_rts_then_the_image_lands_in_short_chunks(
     samples: SampleImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = image_with(COMMANDS)
@@ -206,5 +206,4 @@ def test_given_a_board_without_rts_then_the_first_chunk_shows_it_and_nothing_is_
         assert result.attempts > 1
         assert result.executed_of_the_image == []
         sizes = [int(size) for size in re.findall(rb"AT#XDFUWRITE=0,\d+,(\d+)\r", result.sent)]
-        assert sizes[0] == 8192
-        assert sizes[-2] <= 2048
+        assert sizes[-2] <= 508

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO, Self
 
+from hil_tests.secret_watch import MARK
+
 
 @dataclass(frozen=True)
 class Request:
@@ -68,7 +70,7 @@ class Origin:
     def host(self) -> str:
         return f"127.0.0.1:{self._listener.getsockname()[1]}"
 
-    def url(self, path: str = "/app.bin", query: str = "") -> str:
+    def url(self, path: str = "/app.bin", query: str = f"?X-Amz-Signature={MARK}") -> str:
         return f"http://{self.host}{path}{query}"
 
     @property

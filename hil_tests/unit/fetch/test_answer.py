@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from bridge.errors import CloudError
+from bridge.errors import CloudError, ImageRefusedError
 from bridge.fetch.answer import (
     Ask,
     Body,
@@ -87,9 +87,9 @@ def test_a_wrong_or_absurd_size_is_noticed_in_the_first_answer(status: int, head
     with pytest.raises(CloudError, match="1000 bytes, 999 are expected") as caught:
         judge(status, headers, known=Known(expected_size=999))
     assert caught.value.reason == "wrong-size"
-    with pytest.raises(CloudError) as caught:
+    with pytest.raises(ImageRefusedError) as refused:
         judge(status, headers, known=Known(max_size_bytes=999))
-    assert caught.value.reason == "too-large"
+    assert refused.value.reason == "too-large"
 
 
 def test_a_200_is_the_whole_file() -> None:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import CloudError
-from bridge.fetch import Download, DownloadOptions, SourceRestartedError
+from bridge.fetch import THIS_HOST, Download, DownloadOptions, SourceRestartedError
 from hil_tests.unit.fetch.conftest import FakeClock
 from hil_tests.unit.fetch.origin import Origin, Request, Script, altered, chunked, cut, status, whole
 
@@ -74,6 +74,7 @@ def test_readers_get_one_version_or_an_error(
             cache_dir=Path(directory),
             expected_sha256=hashlib.sha256(final).hexdigest() if known_digest else None,
             refresh_url=origin.url,
+            rules=THIS_HOST,
             options=DownloadOptions(fragment_bytes=1_000, retries=20, progress_bytes=100),
             clock=FakeClock(),
         )

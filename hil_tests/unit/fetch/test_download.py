@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.errors import BenchError, CloudError, UsageError
+from bridge.errors import BenchError, CloudError, ImageRefusedError, UsageError
 from bridge.fetch import Download, DownloadOptions, SourceRestartedError
 from hil_tests.unit.fetch.conftest import CONTENT, FakeClock, Fetch, everything
 from hil_tests.unit.fetch.origin import (
@@ -31,9 +31,9 @@ def ranges(origin: Origin) -> list[tuple[int, int] | None]:
 
 
 def reason_of(download: Download) -> str:
-    with pytest.raises(CloudError) as caught:
+    with pytest.raises((CloudError, ImageRefusedError)) as caught:
         download.wait_complete()
-    return caught.value.reason
+    return str(caught.value.reason)
 
 
 def test_fragments_on_one_kept_connection_make_the_image(origin: Origin, fetch: Fetch) -> None:
@@ -316,6 +316,12 @@ def test_a_wrong_size_is_noticed_before_any_byte_is_given_out(origin: Origin, fe
 def test_chunks_of_a_wrong_size(origin: Origin, fetch: Fetch, size: int) -> None:
     origin.always = chunked()
     assert reason_of(fetch(expected_size=size)) == "wrong-size"
+
+
+def test_a_size_that_is_too_large_as_ordered_costs_no_request(origin: Origin, fetch: Fetch) -> None:
+    options = DownloadOptions(max_size_bytes=50_000)
+    assert reason_of(fetch(expected_size=50_001, options=options)) == "too-large"
+    assert origin.requests == []
 
 
 def test_endless_chunks_end(origin: Origin, fetch: Fetch) -> None:

@@ -67,6 +67,7 @@ class FakeJobs:
         details: Mapping[str, str],
         *,
         step_timeout_minutes: int | None = None,
+        exclusive: bool = False,
     ) -> JobExecution:
         self._maybe_fail()
         assert self.execution is not None
@@ -87,6 +88,12 @@ class FakeJobs:
         if status is not JobStatus.IN_PROGRESS:
             self.execution = None
         return taken
+
+    def has_taken(
+        self, job_id: str, execution_number: int, status: JobStatus, details: Mapping[str, str]
+    ) -> bool:
+        self._maybe_fail()
+        return bool(self.updates) and self.updates[-1] == (status, dict(details))
 
     def _maybe_fail(self) -> None:
         if self.outages:

@@ -18,14 +18,15 @@ from bridge.fota import (
     UpdateOptions,
     over_at,
 )
+from bridge.fota.earlier_run import EarlierRun
 from bridge.fota.policy import Expectations, Policy
 from bridge.image import FileSource
+from bridge.lab.sample_bootloader_package import bootloader_package
 from bridge.lab.sample_images import SampleImages
 from bridge.lab.sample_key import other_key_pem
 from bridge.virtual import registry
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.faults import ByteFault, FaultPlan
-from hil_tests.bootloader_package import bootloader_package
 
 NAME = "bootloader-update"
 URL = f"virtual://{NAME}"
@@ -115,7 +116,7 @@ def test_an_image_that_the_immutable_bootloader_does_not_trust_is_seen_not_to_ru
 
 
 def test_a_required_key_is_held_against_mcuboot_s_signature(rig: Rig, samples: SampleImages) -> None:
-    trusted = Policy(public_key_pem=samples.public_key_pem)
+    trusted = Policy(public_keys_pem=(samples.public_key_pem,))
     assert rig.update(rig.package(2), policy=trusted)[1].outcome is Outcome.SUCCEEDED
 
 
@@ -147,7 +148,7 @@ def test_a_job_that_is_gone_at_the_gate_is_never_installed(rig: Rig, stage: Stag
 def test_a_run_that_ended_after_the_reboot_is_only_verified(rig: Rig) -> None:
     package = rig.package(2)
     rig.update(package)
-    events, end, _ = rig.update(package, interrupted_from="1")
+    events, end, _ = rig.update(package, earlier=EarlierRun(Stage.REBOOT, "1"))
     assert (end.outcome, end.from_version, end.running_version) == (Outcome.SUCCEEDED, "1", "2")
     assert StageStarted(Stage.TRANSFER) not in events
 

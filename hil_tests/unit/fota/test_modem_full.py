@@ -22,6 +22,7 @@ from bridge.fota import (
     UpdateOptions,
     over_at,
 )
+from bridge.fota.earlier_run import EarlierRun
 from bridge.fota.events import BoardIdentified
 from bridge.image import FileSource
 from bridge.lab.sample_images import SampleImages
@@ -159,7 +160,7 @@ def test_a_damaged_image_is_refused_before_the_point_of_no_return(rig: Rig) -> N
 
 def test_a_build_without_full_updates_says_so_and_keeps_its_modem(samples: SampleImages) -> None:
     with Rig(samples) as rig:
-        rig.board._application_options = VirtualBoard()._application_options
+        rig.board._build.application = VirtualBoard()._build.application
         rig.board.reset()
         _, end, error = rig.update(samples.modem_full("2.0.3"))
         assert (end.outcome, end.reason) == (Outcome.FAILED, "not-supported")
@@ -243,7 +244,7 @@ def test_an_update_that_nobody_iterates_any_more_can_be_run_again(rig: Rig) -> N
 def test_an_update_that_ended_without_a_report_is_only_verified(rig: Rig) -> None:
     image = rig.samples.modem_full("2.0.3")
     rig.update(image)
-    events, end, _ = rig.update(image, interrupted_from="2.0.2")
+    events, end, _ = rig.update(image, earlier=EarlierRun(Stage.REBOOT, "2.0.2"))
     assert (end.outcome, end.from_version, end.running_version) == (Outcome.SUCCEEDED, "2.0.2", "2.0.3")
     assert StageStarted(Stage.TRANSFER) not in events
 

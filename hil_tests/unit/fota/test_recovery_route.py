@@ -116,6 +116,18 @@ def test_given_direct_upload_and_image_states_then_the_old_image_is_kept_until_t
     assert swap_type(rig.board.flash, rig.board.layout) is SwapType.NONE
 
 
+def test_given_slots_told_but_no_direct_upload_then_the_image_goes_where_it_can(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(
+        image_state=True, slot_info=True
+    )  # MCUboot tells a number of the slot that it does not mean
+    into_recovery(rig)
+    events, end, _ = rig.update(rig.samples.application("2.0.0"))
+    assert (end.outcome, end.running_version) == (Outcome.SUCCEEDED, "2.0.0")
+    assert any(isinstance(event, Notice) and "point of no return" in event.text for event in events)
+
+
 def test_given_an_application_that_speaks_at_then_its_version_is_the_proof(
     make_rig: Callable[..., Rig],
 ) -> None:
@@ -201,7 +213,9 @@ def test_given_a_reset_after_the_upload_then_the_same_version_is_refused_only_wh
 ) -> None:
     rig = make_rig()
     into_recovery(rig)
-    _, end, _ = rig.update(rig.samples.application("1.0.0"))
+    _, end, error = rig.update(rig.samples.application("1.0.0"))
     assert (end.outcome, end.reason) == (Outcome.REJECTED, "same-version")
+    assert error is not None
+    assert "smp reset" in (error.hint or "")
     _, end, _ = rig.update(rig.samples.application("1.0.0"), policy=Policy(allow_same_version=True))
     assert end.outcome is Outcome.SUCCEEDED

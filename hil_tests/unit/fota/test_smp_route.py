@@ -5,18 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from bridge.errors import BridgeError
+from bridge.board.smp_board import SmpBoard
+from bridge.dfu import TransferImage
+from bridge.dfu.smp import SmpTarget
+from bridge.errors import BridgeError, InterruptedUpdateError
 from bridge.fota import Finished, Outcome, Policy, Update, UpdateCanceledError, UpdateEvent, UpdateOptions
 from bridge.fota.choose_route import RouteOptions, Transport, route_opener
+from bridge.fota.earlier_run import EarlierRun
 from bridge.fota.events import BoardIdentified, Notice, Progress, Stage
 from bridge.fota.image_store import KnownImageStore
-from bridge.image import FileSource, inspect_file
+from bridge.image import FileSource, ImageKind, inspect_file
 from bridge.image.app_delta_create import create_app_delta
 from bridge.image.application_file import read_application
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual import registry
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.mcuboot import SwapType, running_version, swap_type
+from bridge.virtual.smp_options import SmpOptions
 
 NAME = "smp-route"
 
@@ -24,12 +29,13 @@ NAME = "smp-route"
 class Rig:
     """A board with an SMP server, and updates of it."""
 
-    def __init__(self, samples: SampleImages) -> None:
+    def __init__(self, samples: SampleImages, options: SmpOptions) -> None:
         self.samples = samples
         self.board = VirtualBoard(
             firmware="smp",
             keys=[samples.public_key_pem],
             factory_image=samples.application("1.0.0", like="1.0.0").read_bytes(),
+            smp=options,
         )
 
     def update(
@@ -63,8 +69,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> SampleImages:
 
 
 @pytest.fixture
-def rig(samples: SampleImages) -> Iterator[Rig]:
-    rig = Rig(samples)
+def rig(samples: SampleImages, request: pytest.FixtureRequest) -> Iterator[Rig]:
+    rig = Rig(samples, getattr(request, "param", SmpOptions()))
     registry.register(NAME, rig.board)
     with rig.board:
         rig.board.wait_for_event("ready")
@@ -117,20 +123,50 @@ def test_given_a_cancelled_job_before_scheduling_then_the_slot_is_empty_again(ri
 def test_given_a_run_that_ended_after_scheduling_then_the_next_one_only_reboots_and_proves(rig: Rig) -> None:
     def killed(stage: Stage) -> None:
         if stage is Stage.REBOOT:
-            raise UpdateCanceledError("the process is gone")
+            raise InterruptedUpdateError("the process is gone")
 
     image = rig.samples.application("2.0.0")
     rig.update(image, gate=killed)
     assert rig.next_swap is SwapType.TEST
-    events, end, _ = rig.update(image, interrupted_from="1.0.0")
+    events, end, _ = rig.update(image, earlier=EarlierRun(Stage.REBOOT, "1.0.0"))
     assert any(isinstance(event, Notice) and "waits for the reboot" in event.text for event in events)
     assert (end.outcome, end.running_version) == (Outcome.SUCCEEDED, "2.0.0")
+
+
+def test_given_a_job_cancelled_after_scheduling_then_what_the_board_does_not_give_up_is_brought_to_its_end(
+    rig: Rig,
+) -> None:
+    """It would else be installed by the next reset, whenever that comes, with nobody to see it or to confirm it."""
+
+    def gate(stage: Stage) -> None:
+        if stage is Stage.REBOOT:
+            raise UpdateCanceledError("cancelled")
+
+    _, end, _ = rig.update(rig.samples.application("2.0.0"), gate=gate)
+    assert (end.outcome, end.running_version) == (Outcome.SUCCEEDED, "2.0.0")
+    assert rig.next_swap is SwapType.NONE
+
+
+def test_given_a_run_that_ended_after_the_reboot_then_the_digest_tells_even_the_same_version_apart(
+    rig: Rig,
+) -> None:
+    again = rig.samples.application("1.0.0", size_bytes=48 * 1024)
+    digest = inspect_file(again).mcuboot
+    assert digest is not None
+    anew = Policy(allow_same_version=True)
+    earlier = EarlierRun(Stage.REBOOT, "1.0.0", digest.digest)
+    events, end, _ = rig.update(again, policy=anew, earlier=earlier)
+    assert end.outcome is Outcome.SUCCEEDED
+    assert any(isinstance(event, Progress) for event in events)
+    events, end, _ = rig.update(again, policy=anew, earlier=earlier)
+    assert end.outcome is Outcome.SUCCEEDED
+    assert not any(isinstance(event, Progress) for event in events)
 
 
 def test_given_a_slot_that_is_taken_then_that_is_said_before_anything_is_written(rig: Rig) -> None:
     def killed(stage: Stage) -> None:
         if stage is Stage.REBOOT:
-            raise UpdateCanceledError("the process is gone")
+            raise InterruptedUpdateError("the process is gone")
 
     rig.update(rig.samples.application("2.0.0"), gate=killed)
     _, end, error = rig.update(rig.samples.application("3.0.0"))
@@ -181,3 +217,32 @@ def test_given_a_delta_whose_base_is_not_known_here_then_it_is_named(rig: Rig, t
     assert (end.outcome, end.reason) == (Outcome.REJECTED, "missing-base")
     assert error is not None
     assert "image store add" in (error.hint or "")
+
+
+@pytest.mark.parametrize("rig", [SmpOptions(reset_busy=True)], indirect=True)
+def test_given_an_application_that_refuses_to_restart_then_the_image_is_said_to_wait(rig: Rig) -> None:
+    _, end, error = rig.update(rig.samples.application("1.1.0"))
+    assert (end.outcome, end.reason, end.running_version) == (Outcome.FAILED, "not-restarted", "1.0.0")
+    assert error is not None
+    assert "smp confirm" in (error.hint or "")
+    assert rig.next_swap is SwapType.TEST
+
+
+def test_given_an_image_that_runs_on_trial_then_who_sends_it_again_is_told_how_to_keep_it(rig: Rig) -> None:
+    image = rig.samples.application("1.1.0")
+    with SmpBoard.open(f"virtual://{NAME}") as board:
+        data = image.read_bytes()
+        target = SmpTarget(board)
+        target.begin(TransferImage(ImageKind.APPLICATION, len(data)))
+        target.write(data)
+        target.finish()
+        target.schedule(inspect_file(image).mcuboot.digest)  # type: ignore[union-attr]
+        board.reset()
+        assert board.identify().on_trial
+    _, end, error = rig.update(image)
+    assert (end.outcome, end.reason) == (Outcome.REJECTED, "same-version")
+    assert error is not None
+    assert "smp confirm" in (error.hint or "")
+    with SmpBoard.open(f"virtual://{NAME}") as board:
+        board.client.confirm()
+        assert not board.identify().on_trial

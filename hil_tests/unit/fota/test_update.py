@@ -22,6 +22,8 @@ from bridge.fota import (
     UpdateOptions,
     over_at,
 )
+from bridge.fota.earlier_run import EarlierRun
+from bridge.fota.supply import SupplyRules
 from bridge.image import BytesSource, FileSource
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual.board import VirtualBoard
@@ -65,7 +67,7 @@ class Rig:
 
     def charge(self) -> None:
         """Give the modem a full battery from its next start on."""
-        self.board._modem_options = ModemOptions()
+        self.board._build.modem = ModemOptions()
 
     def open_board(self) -> Board:
         return Board.open(self.pty.path)
@@ -110,7 +112,14 @@ def test_an_update_passes_every_stage_and_ends_confirmed(rig: Rig) -> None:
 
 def test_events_are_json_objects_that_name_themselves(rig: Rig) -> None:
     names = [event.to_dict()["event"] for event in rig.update(rig.samples.application("2.0.0"))]
-    assert {"stage-started", "board-identified", "image-accepted", "progress", "finished"} == set(names)
+    assert {
+        "stage-started",
+        "board-identified",
+        "image-accepted",
+        "image-judged",
+        "progress",
+        "finished",
+    } == set(names)
 
 
 def test_a_dry_run_writes_nothing(rig: Rig) -> None:
@@ -189,7 +198,7 @@ def test_an_update_cut_off_after_the_reboot_is_only_verified(rig: Rig) -> None:
     image = rig.samples.application("2.0.0")
     assert end(list(rig.update(image))).outcome is Outcome.SUCCEEDED
     operations = rig.board.flash.operations
-    events = list(rig.update(image, UpdateOptions(interrupted_from="1.0.0")))
+    events = list(rig.update(image, UpdateOptions(earlier=EarlierRun(Stage.REBOOT, "1.0.0"))))
     assert end(events).outcome is Outcome.SUCCEEDED
     assert (end(events).from_version, end(events).running_version) == ("1.0.0", "2.0.0")
     assert Stage.TRANSFER not in stages(events)
@@ -197,7 +206,9 @@ def test_an_update_cut_off_after_the_reboot_is_only_verified(rig: Rig) -> None:
 
 
 def test_an_update_cut_off_before_the_reboot_is_done_again(rig: Rig) -> None:
-    events = list(rig.update(rig.samples.application("2.0.0"), UpdateOptions(interrupted_from="1.0.0")))
+    events = list(
+        rig.update(rig.samples.application("2.0.0"), UpdateOptions(earlier=EarlierRun(Stage.REBOOT, "1.0.0")))
+    )
     assert Stage.TRANSFER in stages(events)
     assert end(events).outcome is Outcome.SUCCEEDED
 
@@ -254,7 +265,9 @@ def test_a_delta_that_low_voltage_postponed_is_not_applied_after_its_job_failed(
     samples: SampleImages,
 ) -> None:
     with Rig(samples, modem=ModemOptions(battery_mv=2500)) as rig:
-        finished = end(list(rig.update(samples.modem_delta("2.0.2", "2.0.3"))))
+        # The voltage was sufficient when it was looked at last, or nobody looked.
+        options = UpdateOptions(policy=Policy(supply=SupplyRules(minimum_mv=0)))
+        finished = end(list(rig.update(samples.modem_delta("2.0.2", "2.0.3"), options)))
         assert (finished.outcome, finished.reason) == (Outcome.FAILED, "voltage-low")
         rig.charge()
         with rig.open_board() as board:

@@ -4,12 +4,15 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import ImageRefusedError
 from bridge.image import ImageInspector, ImageKind, inspect_bytes, inspect_file
 from bridge.image.inspector import unreadable
+from bridge.image.nsib import make_nsib_image
+from bridge.lab.sample_images import SampleImages
 from hil_tests.unit.image.build import DELTA, dfu_package, intel_hex, mcuboot, modem_full, zipped
 
 HTML = b"\n <!DOCTYPE html><html><body>404 Not Found</body></html>"
@@ -102,6 +105,27 @@ def test_given_a_damaged_file_then_it_is_inspected_or_refused_and_nothing_else(
 def test_given_a_file_that_is_no_firmware_then_the_refusal_names_what_it_is(data: bytes, named: str) -> None:
     with pytest.raises(ImageRefusedError, match=named):
         inspect_bytes(data, "update.bin")
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+@pytest.mark.parametrize("piece_bytes", [64, 1 << 20])
+def test_given_mcuboot_itself_without_its_package_then_it_is_not_taken_for_an_application(
+    tmp_path: Path, slot: int, piece_bytes: int
+) -> None:
+    data = SampleImages(tmp_path).mcuboot_bootloader(2, slot).read_bytes()
+    inspector = ImageInspector("update.bin")
+    with pytest.raises(ImageRefusedError, match="MCUboot itself") as caught:
+        for start in range(0, len(data), piece_bytes):
+            inspector.feed(data[start : start + piece_bytes])
+        inspector.finish()
+    assert caught.value.reason == "wrong-kind"
+    assert "dfu_mcuboot.zip" in (caught.value.hint or "")
+
+
+def test_given_an_application_with_firmware_information_then_it_is_one() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    payload = make_nsib_image(bytes(8000), version=7, address=0x2_0200, key=key)
+    assert inspect_bytes(mcuboot(payload)).kind is ImageKind.APPLICATION
 
 
 def test_given_a_name_that_lies_then_the_content_decides() -> None:

@@ -66,7 +66,7 @@ def test_power_that_fails_in_a_transfer_leaves_the_old_image(samples: SampleImag
         tapped.ask(f"AT#XDFUINIT=0,{len(image)}")
         tapped.send(b"AT#XDFUWRITE=0,0,%d\r" % len(image) + image)
         tapped.board.wait_for_event("power-off")
-        assert not tapped.board._powered
+        assert not tapped.board._life.powered
         tapped.send(b"AT\r")  # nobody is there
         tapped.cable.wait_sent(1)
         tapped.cable.drop_input()
@@ -101,7 +101,7 @@ def test_a_delta_that_low_voltage_postponed_is_tried_again_at_the_next_start(sam
         answer = tapped.read_until(b"OK\r\n")
         assert answer == b"\r\n#XFOTA: 4,1,71303173\r\n\r\n#XMODEMRESET: 2,-11\r\n\r\nOK\r\n"
         assert tapped.ask("AT+CGMR", b"ERROR\r\n") == b"\r\nERROR\r\n"  # the modem does not run
-        tapped.board._modem_options = ModemOptions()  # somebody charges the battery
+        tapped.board._build.modem = ModemOptions()  # somebody charges the battery
         tapped.ask("AT#XRESET")
         tapped.read_until(b"Ready\r\n")
         tapped.read_until(b"#XFOTA: 5,0\r\n")

@@ -64,12 +64,12 @@ def test_a_url_names_the_builds_of_bootloader_and_application(tmp_path: Path) ->
         "&bootloader=line-buffers=4,image-state=0&bootloader=echo&smp=boot-mode,buffer-bytes=1024"
     )
     try:
-        options = board._bootloader_options
+        options = board._build.bootloader
         assert options.entries == {RecoveryEntry.WINDOW, RecoveryEntry.BOOT_MODE}
         assert (options.line_buffers, options.image_state, options.echo) == (4, False, True)
         assert options.direct_upload, "as the model ships it"
-        assert board._button_held
-        smp = board._application_options.smp
+        assert board._build.button_held
+        smp = board._build.application.smp
         assert (smp.boot_mode, smp.buffer_bytes, smp.line_bytes) == (True, 1024, 128)
     finally:
         board.stop()

@@ -9,6 +9,7 @@ import pytest
 from bridge.errors import UsageError
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual.bootloader_options import BootloaderOptions, RecoveryEntry, default_options, parse_entries
+from bridge.virtual.events import BoardEvent
 from bridge.virtual.faults import FaultPlan
 from bridge.virtual.layout import layout_of
 from bridge.virtual.mcuboot import running_version
@@ -63,6 +64,18 @@ class Bench(TappedBoard):
             assert answer["rc"] == 0
             offset = answer["off"]
         return offset
+
+    def send_when(self, kind: str, data: bytes) -> None:
+        """Send bytes at the moment of the first event of a kind; simulated time does not wait for this thread."""
+        sent = False
+
+        def send_once(event: BoardEvent) -> None:
+            nonlocal sent
+            if event.kind == kind and not sent:
+                sent = True
+                self.send(data)
+
+        self.board.on_event(send_once)
 
     def reset_by_smp(self, **body: Any) -> None:
         self.ask_smp(SmpGroup.OS, OsCommand.RESET, body)
@@ -136,7 +149,7 @@ def test_given_the_note_of_the_application_then_recovery_once(samples: SampleIma
 def test_given_a_loss_of_power_then_the_note_is_forgotten(samples: SampleImages) -> None:
     with Bench(samples, "boot-mode", smp=SmpOptions(boot_mode=True)) as bench:
         bench.board.wait_for_event("ready")
-        bench.board.call(lambda: setattr(bench.board._retained, "boot_mode", 1))
+        bench.board.call(lambda: setattr(bench.board._life.retained, "boot_mode", 1))
         bench.board.power_cut()
         bench.board.power_on()
         bench.board.wait_for_event("ready", count=2)
@@ -188,8 +201,9 @@ def test_given_half_an_upload_and_a_reset_then_only_one_way_in_saves_the_board(
 
 
 def test_given_a_window_then_a_command_in_it_means_recovery(samples: SampleImages) -> None:
-    with Bench(samples, "window") as bench:
-        bench.send(encode_frame(ECHO_CONTROL.encode()))
+    bench = Bench(samples, "window")
+    bench.send_when("boot", encode_frame(ECHO_CONTROL.encode()))
+    with bench:
         assert bench.answer().body == {"rc": 0}
         assert bench.board.wait_for_event("recovery").details == {"entry": "window"}
         assert bench.in_recovery()
@@ -201,9 +215,10 @@ def test_given_a_window_and_no_command_then_the_application_starts_half_a_second
     samples: SampleImages,
 ) -> None:
     def ready_s(*entries: str, text: bytes = b"") -> float:
-        with Bench(samples, *entries) as bench:
-            if text:
-                bench.send(text)
+        bench = Bench(samples, *entries)
+        if text:
+            bench.send_when("boot", text)
+        with bench:
             return bench.board.wait_for_event("ready").time_s
 
     plain = ready_s()
@@ -266,7 +281,7 @@ def test_given_power_that_fails_in_an_upload_then_recovery_starts_from_nothing(s
 
 def test_given_thingy91_then_it_ships_with_recovery_and_lines_of_512(samples: SampleImages) -> None:
     with Bench(samples, model="thingy91", bootloader=default_options("thingy91")) as bench:
-        assert bench.board._bootloader_options.line_bytes == 512
+        assert bench.board._build.bootloader.line_bytes == 512
     with TappedBoard(samples, model="thingy91", button_held=True) as board:
         assert board.board.wait_for_event("recovery").details == {"entry": "button"}
         board.send(encode_frame(replace(ECHO_CONTROL, body={"x": bytes(250)}).encode(), 512))

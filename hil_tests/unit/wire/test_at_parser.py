@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.errors import UsageError
+from bridge.redaction import redact_command
 from bridge.wire.at import (
     MAX_LINE_BYTES,
     AtEvent,
@@ -16,7 +17,6 @@ from bridge.wire.at import (
     InformationLine,
     Urc,
     encode_command,
-    mask_secrets,
     split_fields,
 )
 
@@ -336,8 +336,8 @@ def test_what_would_break_the_conversation_is_refused(text: str) -> None:
 
 
 def test_long_quoted_texts_are_not_shown() -> None:
-    assert mask_secrets('AT%CMNG=0,1,2,"' + "k" * 30 + '"') == 'AT%CMNG=0,1,2,"..."'
-    assert mask_secrets('AT+CGDCONT=0,"IP","apn"') == 'AT+CGDCONT=0,"IP","apn"'
+    assert redact_command('AT%CMNG=0,1,2,"' + "k" * 30 + '"') == 'AT%CMNG=0,1,2,"..."'
+    assert redact_command('AT+CGDCONT=0,"IP","apn"') == 'AT+CGDCONT=0,"IP","apn"'
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,18 @@ def test_given_the_first_request_then_nothing_else_is_sent_before_its_answer() -
     assert window.may_send
 
 
+def test_given_a_device_that_answers_questions_but_never_takes_the_first_request_then_it_is_given_up() -> (
+    None
+):
+    window = UploadWindow(SIZE, WindowLimits(max_requests=4))
+    for attempt in range(10):
+        assert not window.gave_up
+        window.send(CHUNK, float(attempt))
+        question = window.ask(attempt + 0.5)
+        assert window.on_answer(question.sequence, 0, attempt + 0.6) is Outcome.WENT_BACK
+    assert window.gave_up
+
+
 def test_given_one_buffer_then_only_one_request_is_ever_unanswered() -> None:
     device, _ = upload(max_requests=1, buffers=1)
     assert (device.expected, device.most_held, device.overflows) == (SIZE, 1, 0)

@@ -1,0 +1,189 @@
+"""Options about what may be installed, from where and when; shared by ``flash`` and ``run``, and what they are turned into."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bridge.errors import UsageError
+
+if TYPE_CHECKING:
+    from bridge.fetch import HostRules
+    from bridge.fota import Policy
+    from bridge.fota.window import Admission
+
+ImageKeysOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--image-key",
+        envvar="NRF91_BRIDGE_KEY",
+        exists=True,
+        dir_okay=False,
+        help="Public key (PEM) that images for MCUboot must be signed with; if repeated, with one of them.",
+    ),
+]
+FlashKeysOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--image-key",
+        "--key",
+        envvar="NRF91_BRIDGE_KEY",
+        exists=True,
+        dir_okay=False,
+        help="Public key (PEM) that the image must be signed with; if repeated, with one of them.",
+    ),
+]
+SameVersionOption = Annotated[
+    bool, typer.Option("--allow-same-version", help="Install the version again that the board already runs.")
+]
+DowngradeOption = Annotated[
+    bool, typer.Option("--allow-downgrade", help="Send an image older than the running one.")
+]
+SlotSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--slot-size",
+        envvar="NRF91_BRIDGE_SLOT_SIZE",
+        min=1,
+        help="Size in bytes of the slot for the application, if its partitions are not the standard build's;"
+        " the image must leave MCUboot's trailer free.",
+    ),
+]
+MaxSizeOption = Annotated[
+    int | None,
+    typer.Option("--max-size", envvar="NRF91_BRIDGE_MAX_SIZE", min=1, help="Refuse larger files, in bytes."),
+]
+MinVoltageOption = Annotated[
+    int,
+    typer.Option(
+        "--min-voltage",
+        envvar="NRF91_BRIDGE_MIN_VOLTAGE",
+        min=0,
+        help="Supply voltage in mV (%XVBAT) that a modem update needs; 0 asks for nothing.",
+    ),
+]
+VoltageWaitOption = Annotated[
+    float,
+    typer.Option(
+        "--voltage-wait",
+        envvar="NRF91_BRIDGE_VOLTAGE_WAIT",
+        min=0,
+        help="Seconds to wait for that voltage before the update is given up.",
+    ),
+]
+Sha256Option = Annotated[
+    bool,
+    typer.Option("--require-sha256", help="Refuse jobs whose document does not tell the image's SHA-256."),
+]
+AllowHostOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        envvar="NRF91_BRIDGE_ALLOW_HOST",
+        help="Fetch images from this host only, such as images.example.com or *.example.com; may be repeated.",
+    ),
+]
+AllowNetworkOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-network",
+        envvar="NRF91_BRIDGE_ALLOW_NETWORK",
+        help="Fetch images from there too: loopback, private, link-local, or a prefix such as 192.168.7.0/24; may be"
+        " repeated.",
+    ),
+]
+AllowHttpOption = Annotated[
+    bool,
+    typer.Option("--allow-http", help="Fetch images without TLS, too; from loopback that needs no leave."),
+]
+WindowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--window",
+        help='When jobs may be taken, such as "Mon-Fri 22:00-05:00 Europe/Berlin"; may be repeated.',
+    ),
+]
+
+DEFAULT_MIN_VOLTAGE_MV = 3_100
+DEFAULT_VOLTAGE_WAIT_S = 600.0
+
+
+def make_policy(
+    keys: Sequence[Path] | None,
+    *,
+    allow_same_version: bool,
+    allow_downgrade: bool,
+    slot_size: int | None,
+    max_size: int | None,
+    min_voltage: int,
+    voltage_wait: float,
+    strict: bool = False,
+    require_sha256: bool = False,
+) -> "Policy":
+    """Build the policy that the options describe.
+
+    Raises:
+        UsageError: A key file cannot be read, or holds no key.
+    """
+    from bridge.fota.policy import Policy  # noqa: PLC0415
+    from bridge.fota.supply import SupplyRules  # noqa: PLC0415
+
+    return Policy(
+        allow_same_version=allow_same_version,
+        allow_downgrade=allow_downgrade,
+        strict_version=strict,
+        public_keys_pem=tuple(_read_key(path) for path in keys or ()),
+        require_sha256=require_sha256,
+        max_size_bytes=max_size,
+        slot_size_bytes=slot_size,
+        supply=SupplyRules(minimum_mv=min_voltage, wait_s=voltage_wait),
+    )
+
+
+def make_host_rules(
+    hosts: Sequence[str] | None, networks: Sequence[str] | None, *, http: bool
+) -> "HostRules":
+    """Build the rules for downloads.
+
+    Raises:
+        UsageError: A pattern or network makes no sense.
+    """
+    from bridge.fetch import HostPattern, HostRules  # noqa: PLC0415
+    from bridge.fetch.hosts import parse_network  # noqa: PLC0415
+
+    return HostRules(
+        hosts=tuple(HostPattern(text) for text in hosts or ()),
+        networks=tuple(network for text in networks or () for network in parse_network(text)),
+        http=http,
+    )
+
+
+def make_admission(windows: Sequence[str] | None) -> "Admission":
+    """Build what decides when jobs are taken.
+
+    Raises:
+        UsageError: A window makes no sense.
+    """
+    from bridge.fota.window import Admission, parse_window  # noqa: PLC0415
+
+    return Admission([parse_window(text) for text in windows or ()])
+
+
+def _read_key(path: Path) -> bytes:
+    from bridge.image.signature import load_public_key  # noqa: PLC0415
+    from bridge.secret_files import warn_if_open_to_others  # noqa: PLC0415
+
+    try:
+        pem = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the key {path}: {error.strerror or error}", reason="bad-key"
+        ) from error
+    try:
+        load_public_key(pem)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", reason=error.reason, hint=error.hint) from error
+    if b"PRIVATE KEY-----" in pem:
+        warn_if_open_to_others(path)
+    return pem
