@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from bridge.board import BoardIdentity, BootReport
-from bridge.board.smp_board import SmpBoard, running_image
+from bridge.board.smp_board import SmpBoard
 from bridge.errors import BoardRefusedError, VerificationError
 from bridge.fota.proof import WantedImage
 from bridge.fota.versions import same_version
@@ -79,7 +79,7 @@ def confirm_over_smp(board: SmpBoard, wanted: WantedImage, timeout_s: float, *, 
         return
     if by_us:
         try:
-            board.client.confirm()
+            board.confirm()
         except BoardRefusedError as error:
             raise VerificationError(
                 f"the new image runs on trial, but the board does not confirm it: {error.message}",
@@ -106,8 +106,7 @@ def confirm_over_smp(board: SmpBoard, wanted: WantedImage, timeout_s: float, *, 
 def _is_confirmed(board: SmpBoard, timeout_s: float) -> bool:
     deadline = time.monotonic() + timeout_s
     while True:
-        running = running_image(board.image_states())
-        if running is not None and running.confirmed:
+        if board.is_confirmed():
             return True
         left_s = deadline - time.monotonic()
         if left_s <= 0:
