@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from hil_tests.secret_watch import SecretWatch
 
@@ -13,6 +14,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Watch the whole suite for secrets that come out."""
     watch = SecretWatch()
     config.pluginmanager.register(watch, "secret-watch")
+    # How long an example takes says more about a machine that is shared than about the code.
+    settings.register_profile("suite", deadline=None)
+    settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True)
@@ -28,3 +32,5 @@ def _own_logging() -> Iterator[None]:
     yield
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
+    for name in logging.root.manager.loggerDict:  # import-linter silences every logger that is there already
+        logging.getLogger(name).disabled = False

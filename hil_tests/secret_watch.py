@@ -3,7 +3,7 @@
 Registered by ``conftest.py`` for the whole suite. A test that lets a secret out fails, whatever it was meant to test. Watched:
 
 * log messages of this project's loggers at every level, enabled or not, before any handler's filter; those of urllib3,
-  requests and paho-mqtt as their loggers let them through,
+  requests and paho-mqtt as far as their loggers let them through,
 * captured stdout, stderr and logs of each test, what tests read from ``capsys``, what subprocesses gave to ``communicate``,
 * ``statusDetails``, events as JSON, the message of every error that this project makes,
 * metadata files (JSON, SQLite, logs) in each test's ``tmp_path``.
@@ -121,7 +121,7 @@ class SecretWatch:
         @functools.wraps(original)
         def watched(logger: logging.Logger, message: object, *args: Any, **kwargs: Any) -> None:
             root = logger.name.partition(".")[0]
-            if root in _OWN or root in _LIBRARIES:
+            if root in _OWN or (root in _LIBRARIES and logger.isEnabledFor(level)):
                 self._look_at_record(logger, level, message, args, traced=method == "exception")
             original(logger, message, *args, **{"stacklevel": 2, **kwargs})
 

@@ -6,13 +6,12 @@ the terminator, URCs are flushed at the end of a command, after its final result
 
 import contextlib
 import logging
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
+from bridge import clock
 from bridge.board.link import Link
 from bridge.board.urcs import UrcBox, UrcFilter
 from bridge.errors import BoardRefusedError, LinkError
@@ -52,8 +51,8 @@ class AtClient:
         self.terminator = "\r"
         self._link = link
         self._parser = AtParser()
-        self._commands = threading.RLock()
-        self._changed = threading.Condition()
+        self._commands = clock.rlock()
+        self._changed = clock.condition()
         self._events: deque[AtEvent] = deque()
         self._urcs = UrcBox()
         self._lost: LinkError | None = None
@@ -140,7 +139,7 @@ class AtClient:
         return self.command(text, timeout_s=timeout_s, on_slow=on_slow)
 
     def _collect(self, lines: list[str], timeout_s: float) -> FinalResult | None:
-        deadline = time.monotonic() + timeout_s
+        deadline = clock.monotonic() + timeout_s
         while (event := self._next_event(deadline)) is not None:
             if isinstance(event, FinalResult):
                 return event
@@ -199,9 +198,9 @@ class AtClient:
             LinkError: The board is silent (reason ``no-answer``), or the link is lost.
         """
         with self._commands:
-            deadline = time.monotonic() + timeout_s
+            deadline = clock.monotonic() + timeout_s
             for text, terminator, wait_s in _attempts():
-                left_s = deadline - time.monotonic()
+                left_s = deadline - clock.monotonic()
                 if left_s <= 0:
                     break
                 if not self._probe(text, terminator, min(wait_s, left_s)):
@@ -234,6 +233,12 @@ class AtClient:
         self._unanswered = 0
         self._fresh = False
         return True
+
+    def settle(self) -> None:
+        """Wait until the line is quiet, and forget what came: answers that were late, or came twice."""
+        with self._commands:
+            while self.poll_result(_QUIET_S) is not None:
+                pass
 
     def _give_up(self) -> None:
         self._in_step = False
@@ -299,7 +304,7 @@ class AtClient:
             while not self._events:
                 if self._lost is not None:
                     raise self._lost
-                left_s = deadline - time.monotonic()
+                left_s = deadline - clock.monotonic()
                 if left_s <= 0 or not self._changed.wait(left_s):
                     break
             return self._events.popleft() if self._events else None

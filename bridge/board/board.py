@@ -7,11 +7,11 @@ back to the default after a reset).
 
 import contextlib
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from bridge import clock
 from bridge.board import boot, bootloader_mode, rescue
 from bridge.board.at_client import AtClient
 from bridge.board.boot import BootReport
@@ -118,7 +118,7 @@ class Board:
             BoardRefusedError: Its firmware has no ``#XRESET``.
             LinkError: It did not come back in time (reason ``not-back``).
         """
-        started = time.monotonic()
+        started = clock.monotonic()
         deadline = started + timeout_s
         self.at.take_urcs()
         # In bootloader mode the answer may not get out any more, and some ports go away with the board.
@@ -136,14 +136,14 @@ class Board:
         Raises:
             LinkError: It did not come back in time (reason ``not-back``).
         """
-        started = time.monotonic()
+        started = clock.monotonic()
         return self._wait_back(started, started + timeout_s, seen)
 
     def _wait_back(self, started: float, deadline: float, seen: Sequence[str] = ()) -> BootReport:
         with contextlib.suppress(LinkError):
             self.link.set_baud(self._default_baud)
         messages = boot.wait_boot(self.at, self.link, deadline, seen)
-        duration_s = time.monotonic() - started
+        duration_s = clock.monotonic() - started
         self._restore_functional_mode()
         return BootReport((*messages, *self.at.take_urcs()), duration_s)
 
@@ -177,11 +177,11 @@ class Board:
                 ``modem-reset-failed``).
             LinkError: No answer in time.
         """
-        started = time.monotonic()
+        started = clock.monotonic()
         self.at.take_urcs()
         try:
             answer = self.at.command("AT#XMODEMRESET", timeout_s=timeout_s)
-            duration_s = time.monotonic() - started
+            duration_s = clock.monotonic() - started
             self.at.flush_urcs()
         finally:
             self._restore_functional_mode()

@@ -4,11 +4,11 @@ Sources: ncs-serial-modem ``app/src/main.c`` (``Ready`` is sent at once, the res
 a URC right behind it), ``app/src/sm_at_host.c`` (queued URCs are flushed at the end of a command).
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bridge import clock
 from bridge.board.at_client import AtClient
 from bridge.board.link import Link
 from bridge.errors import LinkError
@@ -60,7 +60,7 @@ def wait_boot(at: AtClient, link: Link, deadline: float, seen: Sequence[str] = (
         except LinkError as error:
             if error.reason == "boot-loop":
                 raise
-            left_s = deadline - time.monotonic()
+            left_s = deadline - clock.monotonic()
             if left_s <= 0:
                 raise LinkError(
                     "the board did not come back in time after the reset",
@@ -76,7 +76,7 @@ def wait_boot(at: AtClient, link: Link, deadline: float, seen: Sequence[str] = (
 def _wait_sign_of_life(at: AtClient, deadline: float) -> list[str]:
     """Wait for the start message; ask now and then, in case there is none or noise garbled it."""
     while True:
-        left_s = deadline - time.monotonic()
+        left_s = deadline - clock.monotonic()
         try:
             return [at.wait_urc(lambda urc: urc in START_MESSAGES, min(_PROBE_EVERY_S, left_s))]
         except LinkError as error:
@@ -91,7 +91,7 @@ def _wait_sign_of_life(at: AtClient, deadline: float) -> list[str]:
 def _settle(at: AtClient, messages: list[str], deadline: float) -> list[str]:
     """Gather what comes with the start; a board that restarts once more meanwhile is waited for again."""
     for _ in range(_MOST_RESTARTS):
-        at.synchronise(max(_PROBE_S, min(_SETTLE_S, deadline - time.monotonic())))
+        at.synchronise(max(_PROBE_S, min(_SETTLE_S, deadline - clock.monotonic())))
         if BOOTLOADER_MODE not in messages:  # there, AT is answered with ERROR
             at.flush_urcs()
         later = at.take_urcs()

@@ -5,9 +5,9 @@ said before), ``app/src/main.c`` (a modem that does not start leads there too; t
 one more restart leads out again), ``app/src/sm_at_host.c`` (only ``#XDFU...`` and ``#XRESET`` are not answered ``ERROR``).
 """
 
-import time
 from typing import Final
 
+from bridge import clock
 from bridge.board import boot
 from bridge.board.at_client import AtClient
 from bridge.board.identity import in_bootloader_mode
@@ -41,7 +41,7 @@ def enter(at: AtClient, link: Link, modem: Modem, timeout_s: float = ENTRY_TIMEO
     with at.session():
         for _ in range(_TRIES):
             _request(at)
-            if boot.BOOTLOADER_MODE in boot.wait_boot(at, link, time.monotonic() + timeout_s):
+            if boot.BOOTLOADER_MODE in boot.wait_boot(at, link, clock.monotonic() + timeout_s):
                 return
             if in_bootloader_mode(modem):  # noise may have spoilt the message
                 return

@@ -7,16 +7,15 @@ programs respect.
 
 import contextlib
 import logging
-import threading
-import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
 import serial
 
+from bridge import clock
 from bridge.board.port_errors import PORT_ERRORS, lost_error, open_error
 from bridge.board.port_writer import PortWriter
-from bridge.board.ports import PortInfo, find_port, list_ports
+from bridge.board.ports import PortInfo, find_port, usb_identity
 from bridge.errors import BenchError, BoardNotFoundError, BridgeError, LinkError, UsageError
 
 _log = logging.getLogger(__name__)
@@ -64,10 +63,10 @@ class Link:
         self._usb: PortInfo | None = None
         self._port: serial.Serial | None = None
         self._writer: PortWriter | None = None
-        self._reader: threading.Thread | None = None
+        self._reader: clock.Thread | None = None
         self._receiver: Receiver | None = None
         self._lost: LinkError | None = None
-        self._stopping = threading.Event()
+        self._stopping = clock.event()
 
     @property
     def url(self) -> str:
@@ -101,11 +100,9 @@ class Link:
         self._port = port = self._open_port()
         self._lost = None
         self._stopping.clear()
-        self._usb = self._usb or _usb_identity(self._url)
+        self._usb = self._usb or usb_identity(self._url)
         self._writer = PortWriter(port)
-        self._reader = threading.Thread(
-            target=self._read_loop, args=(port,), name=f"link-{self._url}", daemon=True
-        )
+        self._reader = clock.thread(self._read_loop, f"link-{self._url}", (port,))
         self._reader.start()
         _log.debug("opened %s at %d baud", self._url, self._baud)
 
@@ -133,14 +130,14 @@ class Link:
             LinkError: It is not back in time (reason ``not-back``).
         """
         self.close()
-        deadline = time.monotonic() + timeout_s
-        pause = threading.Event()
+        deadline = clock.monotonic() + timeout_s
+        pause = clock.event()
         for attempt in range(1 << 30):
             try:
                 self._url = self._find_again()
                 self.open()
             except (BoardNotFoundError, BenchError) as error:
-                left_s = deadline - time.monotonic()
+                left_s = deadline - clock.monotonic()
                 if left_s <= 0:
                     raise LinkError(
                         f"the port did not come back within {timeout_s:.0f} s: {error.message}",
@@ -237,12 +234,6 @@ class Link:
             if self._receiver is not None:
                 self._receiver.on_lost(error)
         return error
-
-
-def _usb_identity(url: str) -> PortInfo | None:
-    if "://" in url:
-        return None
-    return next((port for port in list_ports() if port.device == url and port.serial_number), None)
 
 
 def _close_port(port: serial.Serial) -> None:

@@ -101,7 +101,11 @@ class Modem:
         return self._text("AT%HWVERSION")
 
     def imei(self) -> str:
-        """``AT+CGSN``: 15 digits."""
+        """``AT+CGSN``: 15 digits; asked once more when noise seems to have changed one."""
+        imei = self._text("AT+CGSN")
+        if _has_check_digit(imei):
+            return imei
+        self._at.settle()
         return self._text("AT+CGSN")
 
     def modem_uuid(self) -> str:
@@ -186,6 +190,7 @@ class Modem:
         except LinkError as error:
             if error.reason != "bad-answer":
                 raise
+        self._at.settle()
         return understand(self._fields(command))
 
     def _fields(self, command: str) -> list[str]:
@@ -193,7 +198,38 @@ class Modem:
         if not lines:
             raise LinkError(f"the answer to {command} is empty", reason="bad-answer")
         name = re.sub(r"[?=].*", "", command[2:])
+        _check_is_answer_to(name, lines[0])
         return split_fields(lines[0].removeprefix(f"{name}:"))
+
+
+_BARE_ANSWERS: Final = {
+    "+CGSN": re.compile(r"\d{15}"),
+    "+CGMR": re.compile(r"mfw_\S+"),
+    "+CGMM": re.compile(r"nRF9\S+"),
+    "+CGMI": re.compile(r"Nordic Semiconductor ASA"),
+}
+"""Answers that do not begin with the name of their command."""
+
+
+def _check_is_answer_to(name: str, line: str) -> None:
+    """Answers bear no number; but what certainly is the answer to another question is not taken for one to this.
+
+    Raises:
+        LinkError: It is (``bad-answer``).
+    """
+    head, colon, _ = line.partition(": ")
+    other = colon and head[:1] in "+%#" and head != name
+    others = (pattern for owner, pattern in _BARE_ANSWERS.items() if owner != name)
+    if other or any(pattern.fullmatch(line) for pattern in others):
+        raise LinkError(f"the board answered AT{name} with {line!r}", reason="bad-answer")
+
+
+def _has_check_digit(imei: str) -> bool:
+    """Whether this is 15 digits of which the last one is right (3GPP TS 23.003, annex B)."""
+    if not re.fullmatch(r"\d{15}", imei):
+        return False
+    doubled = sum(sum(divmod(2 * int(digit), 10)) for digit in imei[1::2])
+    return (doubled + sum(int(digit) for digit in imei[::2])) % 10 == 0
 
 
 def _registration(fields: list[str]) -> Registration:

@@ -2,10 +2,11 @@
 
 import os
 import select
-import time
 from typing import Final
 
 import serial
+
+from bridge import clock
 
 _SLICE_BYTES: Final = 256
 _BLOCKING_WRITE_TIMEOUT_S: Final = 10.0
@@ -38,7 +39,7 @@ class PortWriter:
             How many bytes the operating system took; at most one slice less than really left on ports without
             a descriptor.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = clock.monotonic() + timeout_s
         written = 0
         while written < len(data):
             step = self._write_some(data[written : written + _SLICE_BYTES], deadline)
@@ -48,7 +49,7 @@ class PortWriter:
         return written
 
     def _write_some(self, data: bytes, deadline: float) -> int:
-        left_s = max(0.0, deadline - time.monotonic())
+        left_s = max(0.0, deadline - clock.monotonic())
         if self._descriptor is not None:
             _, ready, _ = select.select([], [self._descriptor], [], left_s)
             return self._port.write(data) or 0 if ready else 0

@@ -5,6 +5,9 @@ sysfs for interface numbers (``<bus>-<port>:<configuration>.<interface>``).
 """
 
 import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -55,9 +58,12 @@ class PortInfo:
         return asdict(self)
 
 
-def list_ports() -> list[PortInfo]:
-    """All serial ports of this host, sorted by device name."""
-    ports = [
+PortSource = Callable[[], Iterable[PortInfo]]
+"""Tells which ports there are."""
+
+
+def _ports_of_this_host() -> list[PortInfo]:
+    return [
         PortInfo(
             device=port.device,
             serial_number=port.serial_number,
@@ -69,9 +75,34 @@ def list_ports() -> list[PortInfo]:
         )
         for port in serial_list_ports.comports()
     ]
+
+
+_source: Final[ContextVar[PortSource]] = ContextVar("ports", default=_ports_of_this_host)
+
+
+@contextmanager
+def ports_from(source: PortSource) -> Iterator[None]:
+    """Let this thread see other ports than the host's as long as the block lasts: those of a simulated bench."""
+    token = _source.set(source)
+    try:
+        yield
+    finally:
+        _source.reset(token)
+
+
+def list_ports() -> list[PortInfo]:
+    """All serial ports of this host, sorted by device name."""
     return sorted(
-        ports, key=lambda port: [int(part) if part.isdigit() else part for part in _pieces(port.device)]
+        _source.get()(),
+        key=lambda port: [int(part) if part.isdigit() else part for part in _pieces(port.device)],
     )
+
+
+def usb_identity(device: str) -> PortInfo | None:
+    """By what a port can be found again when it comes back under another name; None when it has nothing of the kind."""
+    if "://" in device and _source.get() is _ports_of_this_host:
+        return None  # spares a search of all of USB
+    return next((port for port in list_ports() if port.device == device and port.serial_number), None)
 
 
 def guess_board(vid: int | None, pid: int | None, serial_number: str | None) -> str | None:

@@ -6,10 +6,10 @@ announced bytes have arrived; noise before ``AT`` is dropped), ``doc/app/at_gene
 """
 
 import logging
-import time
 from collections.abc import Iterator
 from typing import Final
 
+from bridge import clock
 from bridge.board.at_client import AtClient
 from bridge.board.link import Link
 from bridge.errors import LinkError, UsageError
@@ -38,7 +38,7 @@ def bring_back(at: AtClient, link: Link, timeout_s: float) -> None:
     Raises:
         LinkError: It stays silent (reason ``no-answer``), or the link is lost.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = clock.monotonic() + timeout_s
     baud = link.baud
     try:
         at.synchronise(min(timeout_s / 3, _SYNCHRONISE_S))
@@ -69,7 +69,7 @@ def _search(at: AtClient, link: Link, baud: int, deadline: float) -> bool:
 def _rates(link: Link, baud: int, deadline: float) -> Iterator[int]:
     """Set the link to one rate after the other, the likeliest for an interrupted transfer first."""
     for rate in dict.fromkeys((OTHER_BAUDS[0], baud, *OTHER_BAUDS)):
-        if time.monotonic() >= deadline:
+        if clock.monotonic() >= deadline:
             return
         try:
             link.set_baud(rate)
@@ -95,7 +95,7 @@ def fill_up(at: AtClient, link: Link, limit_bytes: int, deadline: float) -> bool
     """
     step_bytes = _FIRST_STEP_BYTES
     sent_bytes = 0
-    while sent_bytes < limit_bytes and time.monotonic() < deadline:
+    while sent_bytes < limit_bytes and clock.monotonic() < deadline:
         wire_s = step_bytes * (10 / link.baud + 1 / _FLASH_BYTES_PER_S)
         at.send_then_command(FILLER * step_bytes, "AT", wire_s + 3.0)
         sent_bytes += step_bytes

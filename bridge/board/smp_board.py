@@ -6,9 +6,9 @@ so a board that restarts must not be asked too soon).
 """
 
 import logging
-import time
 from typing import Final
 
+from bridge import clock
 from bridge.board.boot import BootReport
 from bridge.board.identity import BoardIdentity
 from bridge.board.link import DEFAULT_BAUD, Link
@@ -105,7 +105,7 @@ class SmpBoard:
         Raises:
             LinkError: The link is lost.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = clock.monotonic() + timeout_s
         foreign_line = True
         while True:
             try:
@@ -117,7 +117,7 @@ class SmpBoard:
             except LinkError as error:
                 if error.reason not in {"no-answer", "write-timeout"}:
                     raise
-                if time.monotonic() >= deadline:
+                if clock.monotonic() >= deadline:
                     return False
             else:
                 return True
@@ -143,19 +143,18 @@ class SmpBoard:
             on_trial=running is not None and running.active and not running.confirmed,
         )
 
+    def running_image(self) -> ImageState | None:
+        """The entry of the image that runs, of :attr:`image_index`."""
+        return running_image(self.image_states(), self.image_index)
+
     def confirm(self) -> None:
         """Keep the image that runs, of :attr:`image_index`.
 
         Raises:
             BoardRefusedError: The server does not let it be confirmed; of other images than its own few do.
         """
-        running = running_image(self.image_states(), self.image_index) if self.image_index else None
+        running = self.running_image() if self.image_index else None
         self.client.confirm(running.digest if running is not None else None)
-
-    def is_confirmed(self) -> bool:
-        """Whether the running image, of :attr:`image_index`, is there to stay."""
-        running = running_image(self.image_states(), self.image_index)
-        return running is not None and running.confirmed
 
     def image_states(self) -> tuple[ImageState, ...]:
         """What is in the slots; nothing when the server has no image group."""
@@ -177,16 +176,16 @@ class SmpBoard:
         Raises:
             LinkError: It did not come back in time (reason ``not-back``).
         """
-        started = time.monotonic()
+        started = clock.monotonic()
         deadline = started + timeout_s
         was_in_recovery, pause_s, text = self.in_recovery, _FIRST_PAUSE_S, list[str]()
         while True:
             text += restart_once(self, deadline, pause_s)
-            if not self.in_recovery or time.monotonic() >= deadline or pause_s >= _LONGEST_PAUSE_S:
-                return BootReport(tuple(text), time.monotonic() - started)
+            if not self.in_recovery or clock.monotonic() >= deadline or pause_s >= _LONGEST_PAUSE_S:
+                return BootReport(tuple(text), clock.monotonic() - started)
             if was_in_recovery and pause_s > _FIRST_PAUSE_S:
                 # A button that is held, or no application that could be booted: asking again changes nothing.
-                return BootReport(tuple(text), time.monotonic() - started)
+                return BootReport(tuple(text), clock.monotonic() - started)
             pause_s = min(4 * pause_s, _LONGEST_PAUSE_S)
 
     def enter_recovery(self, timeout_s: float = RESET_TIMEOUT_S) -> None:
@@ -201,7 +200,7 @@ class SmpBoard:
             return
         for _ in range(RESET_TRIES):
             answered = self.send_reset(boot_mode=RECOVERY_BOOT_MODE)
-            self.wait_back(time.monotonic() + timeout_s, _FIRST_PAUSE_S)
+            self.wait_back(clock.monotonic() + timeout_s, _FIRST_PAUSE_S)
             if self.in_recovery or answered:
                 break
         if not self.in_recovery:
@@ -241,7 +240,7 @@ class SmpBoard:
         text: list[str] = []
         wait_s = _RESET_DELAY_S
         while True:
-            left_s = deadline - time.monotonic()
+            left_s = deadline - clock.monotonic()
             if left_s <= 0:
                 raise LinkError(
                     "nothing answers SMP after the reset",
@@ -255,7 +254,7 @@ class SmpBoard:
                 if self.probe(min(_PROBE_S, left_s)):
                     return text
             except LinkError:
-                self.link.reopen(max(0.1, deadline - time.monotonic()))
+                self.link.reopen(max(0.1, deadline - clock.monotonic()))
                 self.client.restart()
             wait_s = pause_s
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

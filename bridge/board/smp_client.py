@@ -6,12 +6,11 @@ frame was damaged; only time tells.
 """
 
 import logging
-import threading
-import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bridge import clock
 from bridge.board.link import Link
 from bridge.board.smp_answers import (
     ImageState,
@@ -46,7 +45,7 @@ class SmpClient:
         self._link = link
         self._line_bytes = line_bytes
         self._decoder = SmpFrameDecoder(behind_text=True)
-        self._changed = threading.Condition()
+        self._changed = clock.condition()
         self._answers: deque[SmpMessage] = deque()
         self._text: deque[str] = deque(maxlen=_KEPT_TEXT_LINES)
         self._lost: LinkError | None = None
@@ -167,8 +166,8 @@ class SmpClient:
             self._sequence = (self._sequence + 1) & 0xFF
             self.post(SmpMessage(op, group, command, body or {}, self._sequence))
             wanted = (op + 1, group, command, self._sequence)
-            deadline = time.monotonic() + timeout_s
-            while (answer := self.next_answer(deadline - time.monotonic())) is not None:
+            deadline = clock.monotonic() + timeout_s
+            while (answer := self.next_answer(deadline - clock.monotonic())) is not None:
                 if (answer.op, answer.group, answer.command, answer.sequence) == wanted:
                     raise_refusal(answer)
                     return answer.body

@@ -5,11 +5,11 @@ image waits through a restart, and none is on trial both before and after one.
 """
 
 import logging
-import time
 from collections.abc import Collection
 from contextlib import suppress
 from typing import Final, Protocol
 
+from bridge import clock
 from bridge.board.smp_answers import ImageState
 from bridge.errors import LinkError
 
@@ -55,13 +55,13 @@ def restart_once(board: Restartable, deadline: float, pause_s: float) -> list[st
         before = _unsettled(board)
     for _ in range(RESET_TRIES):
         answered = board.send_reset()
-        given_up = min(deadline, time.monotonic() + _LATE_RESET_S)
+        given_up = min(deadline, clock.monotonic() + _LATE_RESET_S)
         while True:
             text += board.wait_back(deadline, pause_s)
             if was_in_recovery or board.in_recovery:
                 return text  # who stays there, or came there, is the caller's affair
             restarted = _has_changed(board, before) if before else answered
-            if restarted or not before or time.monotonic() >= given_up:
+            if restarted or not before or clock.monotonic() >= given_up:
                 break
         if restarted:
             break

@@ -1,12 +1,11 @@
 """URCs that have come and nobody has taken yet; whoever wants one finds it here or waits for it."""
 
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from bridge import clock
 from bridge.errors import LinkError
 
 _KEPT_URCS: Final = 256
@@ -19,7 +18,7 @@ class UrcBox:
     """Keeps the latest URCs; filled by the reader thread, emptied by any other."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = clock.condition()
         self._urcs: deque[str] = deque(maxlen=_KEPT_URCS)
         self._subscribers: list[Callable[[str], None]] = []
         self._lost: LinkError | None = None
@@ -51,7 +50,7 @@ class UrcBox:
         Raises:
             LinkError: None came in time (reason ``no-answer``), or the link is lost.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = clock.monotonic() + timeout_s
         with self._changed:
             while True:
                 for urc in self._urcs:
@@ -60,7 +59,7 @@ class UrcBox:
                         return urc
                 if self._lost is not None:
                     raise self._lost
-                left_s = deadline - time.monotonic()
+                left_s = deadline - clock.monotonic()
                 if left_s <= 0 or not self._changed.wait(left_s):
                     name = repr(wanted) if isinstance(wanted, str) else "the expected message"
                     raise LinkError(f"{name} did not come within {timeout_s:.1f} s", reason="no-answer")

@@ -10,6 +10,7 @@ from bridge import __version__
 from bridge.cli import (
     bench,
     board_commands,
+    campaign,
     cloud,
     demo,
     flash,
@@ -43,6 +44,7 @@ for group in (
     image,
     virtual_board,
     cloud,
+    campaign,
     bench,
 ):
     group.register(app)

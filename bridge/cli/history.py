@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bridge.fota.journal_values import JournalEntry, JournalStep
 
 _COLOURS = {"succeeded": "green", "failed": "red", "rejected": "red"}
+_WIDE = 200
+"""Columns of a table that goes to a file or a pipe."""
 _SIDE_FILES = ("", "-wal", "-shm")
 
 
@@ -51,7 +53,7 @@ def history(
         for entry, steps in found:
             emit_json({"event": "update", **entry.to_dict(), "steps": [step.to_dict() for step in steps]})
     elif found:
-        out.print(_table(found))
+        out.print(_table(found), width=None if out.is_terminal else _WIDE)
     else:
         console.print("Nothing was updated yet.")
 

@@ -4,8 +4,9 @@ AWS IoT accepts one CONNECT a second for each client id; a fleet that lost its b
 step.
 """
 
-import random
 from collections.abc import Callable
+
+from bridge import clock
 
 
 class Backoff:
@@ -18,7 +19,7 @@ class Backoff:
     """
 
     def __init__(
-        self, min_s: float = 1.0, max_s: float = 120.0, *, jitter: Callable[[], float] = random.random
+        self, min_s: float = 1.0, max_s: float = 120.0, *, jitter: Callable[[], float] = clock.uniform
     ) -> None:
         self._min_s = min_s
         self._max_s = max_s

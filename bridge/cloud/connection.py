@@ -9,9 +9,10 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 from bridge.cloud.backoff import Backoff
+from bridge.cloud.channel import CONNECT_TIMEOUT_S, Listener
 from bridge.cloud.diagnosis import UNREACHABLE_REASON, ConnectionDoctor
 from bridge.cloud.endpoint import Endpoint, make_tls_context
 from bridge.cloud.mqtt_client import MAX_FILTERS_PER_SUBSCRIBE, MqttClient
@@ -20,29 +21,7 @@ from bridge.errors import CloudError
 
 _log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S: Final = 30.0
 DRAIN_TIMEOUT_S: Final = 5.0
-
-
-class Listener(Protocol):
-    """Gets the messages of a connection. All methods are called on the network thread and must not block."""
-
-    @property
-    def filters(self) -> Sequence[str]:
-        """What to subscribe to, on every connect."""
-        ...
-
-    def on_message(self, topic: str, payload: bytes) -> None:
-        """A message came in, subscribed or not."""
-        ...
-
-    def on_ready(self) -> None:
-        """The connection is there (again), or a listener was added, and all subscriptions are in place."""
-        ...
-
-    def on_lost(self) -> None:
-        """The connection is lost, for now or for good."""
-        ...
 
 
 class Connection:

@@ -6,10 +6,10 @@ those are ignored.
 """
 
 import secrets
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bridge import clock
 from bridge.cloud.job_messages import Reply
 
 
@@ -21,7 +21,7 @@ class ExpectedReply:
         request_topic: Topic of the request.
     """
 
-    def __init__(self, changed: threading.Condition, request_topic: str) -> None:
+    def __init__(self, changed: clock.Condition, request_topic: str) -> None:
         self.token = secrets.token_hex(16)
         self.request_topic = request_topic
         self._changed = changed
@@ -50,7 +50,7 @@ class ReplyDesk:
     """Hands replies to those who wait for them. Thread-safe: any number of threads may wait at a time."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = clock.condition()
         self._expected: dict[str, ExpectedReply] = {}
 
     @contextmanager

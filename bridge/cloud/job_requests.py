@@ -5,13 +5,13 @@ lost with the connection, and a QoS 1 confirmation only says that the broker has
 """
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from bridge import clock
 from bridge.cloud.backoff import Backoff
-from bridge.cloud.connection import Connection
+from bridge.cloud.channel import Channel
 from bridge.cloud.correlation import ReplyDesk
 from bridge.cloud.job_messages import Reply
 from bridge.errors import CloudError
@@ -52,7 +52,7 @@ class Answer:
 
 
 def request(
-    connection: Connection, desk: ReplyDesk, timing: JobsTiming, topic: str, build: Callable[[str], bytes]
+    connection: Channel, desk: ReplyDesk, timing: JobsTiming, topic: str, build: Callable[[str], bytes]
 ) -> Answer:
     """Send a request, with a new token each time, until it is answered.
 
@@ -67,7 +67,7 @@ def request(
         CloudError: As :meth:`Connection.wait_ready`; ``no-answer``, or ``throttled`` and ``service-error``
             when the service stays busy.
     """
-    deadline_s = time.monotonic() + timing.request_s
+    deadline_s = clock.monotonic() + timing.request_s
     busy = Backoff(timing.busy_min_s, timing.busy_max_s)
     sent = 0
     while True:
@@ -81,7 +81,7 @@ def request(
             return Answer(reply, repeated=sent > 1)
         else:
             pause_s = busy.next_s()
-        if time.monotonic() + pause_s >= deadline_s:
+        if clock.monotonic() + pause_s >= deadline_s:
             raise _given_up(topic, timing, reply)
         if pause_s:
             _log.info("the Jobs service is busy (%s); again in %.1f s", topic, pause_s)
@@ -97,7 +97,7 @@ def refusal(reply: Reply) -> CloudError:
 
 
 def _exchange(
-    connection: Connection, desk: ReplyDesk, topic: str, build: Callable[[str], bytes], timeout_s: float
+    connection: Channel, desk: ReplyDesk, topic: str, build: Callable[[str], bytes], timeout_s: float
 ) -> Reply | None:
     with desk.expect(topic) as expected:
         connection.send(topic, build(expected.token))
@@ -115,4 +115,4 @@ def _given_up(topic: str, timing: JobsTiming, last: Reply | None) -> CloudError:
 
 
 def _left(deadline_s: float) -> float:
-    return max(0.0, deadline_s - time.monotonic())
+    return max(0.0, deadline_s - clock.monotonic())

@@ -8,14 +8,14 @@ wanted, and that is success.
 """
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, Self
 
-from bridge.cloud.connection import Connection
+from bridge import clock
+from bridge.cloud.channel import Channel
 from bridge.cloud.correlation import ReplyDesk
 from bridge.cloud.job_execution import TAKEN_OVER, JobExecution, JobExecutionState, JobGoneError, JobStatus
 from bridge.cloud.job_messages import (
@@ -56,12 +56,12 @@ class JobsClient:
         UsageError: The thing name is none.
     """
 
-    def __init__(self, connection: Connection, thing_name: str, *, timing: JobsTiming | None = None) -> None:
+    def __init__(self, connection: Channel, thing_name: str, *, timing: JobsTiming | None = None) -> None:
         self._connection = connection
         self._topics = JobTopics(thing_name)
         self._timing = timing or JobsTiming()
         self._desk = ReplyDesk()
-        self._news = threading.Condition()
+        self._news = clock.condition()
         self._changed = False
         self._woken = False
         self._ours: deque[Mapping[str, str]] = deque(maxlen=_REMEMBERED_REPORTS)

@@ -127,8 +127,8 @@ class SmpTarget:
         try:
             self._client.test(digest)
         except BoardRefusedError as error:
-            if any(state.digest == digest and state.pending for state in self._client.image_states()):
-                return  # it was asked twice, because its first answer was lost
+            if error.reason == "already-pending":
+                return  # MCUboot will start it: all that was wanted
             raise BoardRefusedError(
                 f"the board has the image, but does not mark it for the next reset: {error.message}",
                 reason="schedule-refused",

@@ -5,9 +5,9 @@ Sources: Zephyr ``subsys/mgmt/mcumgr/grp/img_mgmt/src/img_mgmt.c`` (upload, resu
 """
 
 import logging
-import time
 from typing import Any, Final
 
+from bridge import clock
 from bridge.board.smp_answers import SmpParameters, parse_upload_offset, raise_refusal
 from bridge.board.smp_client import SmpClient
 from bridge.dfu.target import TransferRestartError
@@ -124,7 +124,7 @@ class SmpUpload:
                 return
             if self.window.may_send:
                 fresh_line = self.window.unsure
-                self._send(self.window.send(min(size, available), time.monotonic()), fresh_line)
+                self._send(self.window.send(min(size, available), clock.monotonic()), fresh_line)
             elif self.window.outstanding:
                 self._wait()
             else:
@@ -174,7 +174,7 @@ class SmpUpload:
         assert deadline is not None
         soonest = deadline if question is None else min(deadline, question)
         losses = self.window.losses
-        answer = self._client.next_answer(soonest - time.monotonic())
+        answer = self._client.next_answer(soonest - clock.monotonic())
         if answer is not None:
             if (answer.group, answer.command) == (SmpGroup.IMAGE, ImageCommand.UPLOAD):
                 self._take(answer)
@@ -196,14 +196,14 @@ class SmpUpload:
             )
 
     def _ask(self) -> None:
-        piece = self.window.ask(time.monotonic())
+        piece = self.window.ask(clock.monotonic())
         body = {"off": _IMPOSSIBLE_OFFSET, "data": b""}
         self._client.post(self._request(body, piece.sequence), fresh_line=True)
 
     def _take(self, answer: SmpMessage) -> None:
         raise_refusal(answer)
         offset = parse_upload_offset(answer.body, self.window.acknowledged)
-        if self.window.on_answer(answer.sequence, offset, time.monotonic()) is Outcome.SESSION_LOST:
+        if self.window.on_answer(answer.sequence, offset, clock.monotonic()) is Outcome.SESSION_LOST:
             raise TransferRestartError(
                 f"the board forgot the upload at byte {self.window.acknowledged}: it has restarted, or another"
                 " program talks to it",

@@ -1,12 +1,12 @@
 """Driving a transfer: bytes from an image source into a target, from the start again if need be."""
 
 import logging
-import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from bridge import clock
 from bridge.dfu.target import DfuTarget, TransferImage, TransferRestartError
 from bridge.errors import BoardRefusedError, LinkError
 from bridge.image import ImageKind, ImageSource
@@ -121,10 +121,10 @@ class _RateMeter:
     """Rate over the last seconds."""
 
     def __init__(self, offset: int) -> None:
-        self._points = deque([(time.monotonic(), offset)])
+        self._points = deque([(clock.monotonic(), offset)])
 
     def rate_at(self, offset: int) -> float:
-        now = time.monotonic()
+        now = clock.monotonic()
         self._points.append((now, offset))
         while len(self._points) > 2 and now - self._points[1][0] > _RATE_WINDOW_S:
             self._points.popleft()

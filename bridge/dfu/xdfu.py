@@ -9,10 +9,10 @@ address of a write is ignored (bytes are appended), data mode ends only with the
 """
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Final, NoReturn
 
+from bridge import clock
 from bridge.board import Board, rescue
 from bridge.dfu.delta_area import DeltaArea
 from bridge.dfu.target import TransferImage, TransferRestartError
@@ -270,8 +270,8 @@ class XdfuTarget:
 
         The end alone does not: if up to three bytes were lost, the nudge itself has filled their place.
         """
-        deadline = time.monotonic() + timeout_s
-        while self._at.poll_result(deadline - time.monotonic()) is not None:
+        deadline = clock.monotonic() + timeout_s
+        while self._at.poll_result(deadline - clock.monotonic()) is not None:
             if self._at.take_urcs(DATA_MODE_EXIT_URC):
                 return
         raise BytesLostError(f"the board still waits for data {timeout_s:.1f} s after the last byte")
@@ -308,7 +308,7 @@ class XdfuTarget:
         )
 
     def _leave_data_mode(self, announced_bytes: int) -> None:
-        deadline = time.monotonic() + self._timing.recovery_s
+        deadline = clock.monotonic() + self._timing.recovery_s
         limit_bytes = 2 * announced_bytes + BUFFERED_BYTES
         if not rescue.fill_up(self._at, self._board.link, limit_bytes, deadline):
             raise LinkError(

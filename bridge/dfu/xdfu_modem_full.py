@@ -14,10 +14,10 @@ status, since then behind them); nrfxlib ``nrf_modem/doc/bootloader.rst`` and ``
 """
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Final
 
+from bridge import clock
 from bridge.board import Board, BootReport
 from bridge.board.boot import BOOTLOADER_MODE, START_MESSAGES
 from bridge.dfu.target import TransferImage, TransferRestartError
@@ -192,10 +192,10 @@ class XdfuModemFullTarget(XdfuTarget):
             The URC that ended it: its status, or a start message when the board restarted at once; empty when there
             was neither.
         """
-        deadline = time.monotonic() + self._timing.schedule_s
+        deadline = clock.monotonic() + self._timing.schedule_s
         self._at.take_urcs(_ends_apply)
         self._at.send_then_command(b"", apply_command(self._type), _WRITE_S)
-        while time.monotonic() < deadline:
+        while clock.monotonic() < deadline:
             try:
                 return self._at.wait_urc(_ends_apply, _POLL_S)
             except LinkError as error:

@@ -18,11 +18,11 @@ taken as commands; bytes before ``AT`` are ignored; waiting URCs are kept in 409
 """
 
 import re
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from bridge import clock
 from bridge.board import AtClient, Link
 from bridge.dfu.xdfu_tuning import STREAM_WINDOW_BYTES, XdfuTiming, piece_end
 from bridge.errors import LinkError
@@ -131,9 +131,9 @@ class XdfuStream:
             self._await_oldest()
         self._write(_NUDGE, b"")
         self._await_ok(self._timing.margin_s)
-        deadline = time.monotonic() + self._timing.margin_s
+        deadline = clock.monotonic() + self._timing.margin_s
         while len(self._statuses) < self._statuses_due:
-            urc = self._awaited(_is_write_status, deadline - time.monotonic(), "a status")
+            urc = self._awaited(_is_write_status, deadline - clock.monotonic(), "a status")
             status = parse_status(urc)
             assert status is not None
             self._statuses.append(status)
@@ -193,13 +193,13 @@ class _Pace:
         self.restart()
 
     def restart(self) -> None:
-        self._began_s = time.monotonic()
+        self._began_s = clock.monotonic()
         self._bytes = 0
 
     def arrived(self, size_bytes: int) -> None:
         self._bytes += size_bytes
         if self._bytes >= _RATE_BYTES:
-            rate = self._bytes / max(1e-6, time.monotonic() - self._began_s)
+            rate = self._bytes / max(1e-6, clock.monotonic() - self._began_s)
             self.line_bound = rate > 0.93 * self._line_bytes_per_s
             self.restart()
 

@@ -2,7 +2,8 @@
 
 from bridge.fetch.arrival import SourceRestartedError
 from bridge.fetch.download import Download, DownloadProgress
-from bridge.fetch.hosts import THIS_HOST, HostPattern, HostRules
+from bridge.fetch.host_names import HostPattern
+from bridge.fetch.hosts import THIS_HOST, HostRules
 from bridge.fetch.options import DownloadOptions
 from bridge.fetch.redact import redact_url
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import ClassVar
 
+from bridge import clock
 from bridge.errors import BridgeError, CloudError
 from bridge.fetch.part_file import PartFacts, PartFile
 
@@ -25,7 +26,7 @@ class Arrival:
     """Bytes on disk, how many of them count, and who waits for more."""
 
     def __init__(self) -> None:
-        self._news = threading.Condition()
+        self._news = clock.condition()
         self._part: PartFile | None = None
         self._received_bytes = 0
         self._size_bytes: int | None = None

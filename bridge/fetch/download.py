@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from bridge.clock import event, thread
 from bridge.errors import BridgeError, ImageRefusedError, UsageError
 from bridge.fetch.arrival import Arrival
 from bridge.fetch.fetcher import Fetcher
 from bridge.fetch.hosts import HostRules
-from bridge.fetch.http_client import HttpClient, check_tls_files
+from bridge.fetch.http_client import HttpClient
 from bridge.fetch.options import Clock, DownloadOptions, MonotonicClock
 from bridge.fetch.redact import redact_url
 from bridge.fetch.store import Order
+from bridge.fetch.web import Web
 from bridge.image.names import file_name
 
 _log = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ class Download:
         rules: From where images may be fetched; by default over https, and not from private networks or this host.
         options: How patient it is.
         clock: Time and waiting; tests bring their own.
+        web: Who sends the requests, instead of a client over HTTP.
     """
 
     def __init__(
@@ -76,15 +79,15 @@ class Download:
         rules: HostRules | None = None,
         options: DownloadOptions | None = None,
         clock: Clock | None = None,
+        web: Web | None = None,
     ) -> None:
         sha256 = expected_sha256.strip().lower() if expected_sha256 else None
         self._options = options = options or DownloadOptions()
         self._rules = rules = rules or HostRules()
         self._order = Order(url, expected_size, sha256, refresh_url)
-        self._tls_files = ca_file, client_cert
-        self._closed = threading.Event()
+        self._closed = event()
         self._arrival = Arrival()
-        self._client = HttpClient(ca_file, client_cert, rules=rules, max_redirects=options.redirects)
+        self._client = web or HttpClient(ca_file, client_cert, rules=rules, max_redirects=options.redirects)
         self._fetcher = Fetcher(
             self._order,
             self._arrival,
@@ -94,7 +97,8 @@ class Download:
             options=options,
             clock=clock or MonotonicClock(),
         )
-        self._thread = threading.Thread(target=self._run, name="download", daemon=True)
+        self._thread = thread(self._run, "download")
+        self._fetching: int | None = None
 
     @property
     def name(self) -> str:
@@ -160,7 +164,7 @@ class Download:
         """Stop at once, also in the middle of a silence; what is unfinished stays in the cache. May be called twice."""
         self._closed.set()
         self._client.cut()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
+        if self._thread.is_alive() and threading.get_ident() != self._fetching:
             self._thread.join(_CLOSE_TIMEOUT_S)
         self._arrival.close()
         if not self._thread.is_alive():
@@ -174,6 +178,7 @@ class Download:
         self.close()
 
     def _run(self) -> None:
+        self._fetching = threading.get_ident()
         shown = redact_url(self._order.url)
         _log.info("downloading %s", shown)
         try:
@@ -203,4 +208,4 @@ class Download:
         sha256 = self._order.expected_sha256
         if sha256 is not None and not _SHA256.fullmatch(sha256):  # it becomes part of a file name
             raise UsageError("the expected SHA-256 is not 64 hexadecimal digits", reason="bad-sha256")
-        check_tls_files(*self._tls_files)
+        self._client.check()

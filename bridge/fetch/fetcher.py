@@ -2,20 +2,20 @@
 
 import logging
 from pathlib import Path
-from threading import Event
 
+from bridge.clock import Event
 from bridge.errors import CloudError, ImageRefusedError
 from bridge.fetch.answer import Ask, Body, Changed, Denied, Later, PastEnd, RangesUnusable, Redirect
 from bridge.fetch.arrival import Arrival
 from bridge.fetch.cache import ImageCache
 from bridge.fetch.failure import RetryableError
-from bridge.fetch.http_client import Answer, HttpClient
 from bridge.fetch.options import Clock, DownloadOptions
 from bridge.fetch.part_file import PartFacts
 from bridge.fetch.patience import Patience
 from bridge.fetch.question import Question, next_question
 from bridge.fetch.redact import redact_url
 from bridge.fetch.store import ImageStore, Order
+from bridge.fetch.web import Web, WebAnswer
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Fetcher:
         order: Order,
         arrival: Arrival,
         cache_dir: Path,
-        client: HttpClient,
+        client: Web,
         *,
         closed: Event,
         options: DownloadOptions,
@@ -142,7 +142,7 @@ class Fetcher:
             max_size_bytes=self._options.max_size_bytes,
         )
 
-    def _take(self, answer: Answer, body: Body) -> None:
+    def _take(self, answer: WebAnswer, body: Body) -> None:
         arrival = self._arrival
         self._refuse_unknown_end(answer, body)
         if arrival.received_bytes and not self._continues(body):
@@ -161,7 +161,7 @@ class Fetcher:
         elif not self._is_whole() and facts.etag is None and self._order.expected_sha256 is None:
             self._go_whole("no strong ETag holds the ranges together")
 
-    def _refuse_unknown_end(self, answer: Answer, body: Body) -> None:
+    def _refuse_unknown_end(self, answer: WebAnswer, body: Body) -> None:
         told = body.length is not None or not answer.ends_with_connection
         if not told and self._order.expected_size is None and not self._order.expected_sha256:
             raise CloudError(
@@ -186,7 +186,7 @@ class Fetcher:
         )
         return etag_fits and size_fits
 
-    def _receive(self, answer: Answer, body: Body) -> int:
+    def _receive(self, answer: WebAnswer, body: Body) -> int:
         """Store a body; gives the offset behind it."""
         self._answers += 1
         offset, limit = body.start, self._limit(body)

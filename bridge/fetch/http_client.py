@@ -93,6 +93,7 @@ class HttpClient:
         rules: HostRules,
         max_redirects: int,
     ) -> None:
+        self._ca_file = ca_file
         self._verify: str | bool = True if ca_file is None else str(ca_file)
         self._client_cert = client_cert
         self._max_redirects = max_redirects
@@ -103,6 +104,14 @@ class HttpClient:
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, CuttableAdapter(self._cutter, rules))
         hide_queries_in_logs()
+
+    def check(self) -> None:
+        """Read certificates and key once, for an error that names the file.
+
+        Raises:
+            UsageError: One of them cannot be used.
+        """
+        check_tls_files(self._ca_file, self._client_cert)
 
     def cut(self) -> None:
         """End the request in progress and all to come; from any thread."""

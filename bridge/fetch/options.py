@@ -4,13 +4,10 @@ Reasons for the numbers are with them. A board takes 10 to 100 kB/s, so a downlo
 limits are there to end what would never end.
 """
 
-import random
-import threading
-import time
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
-_RANDOM: Final = random.SystemRandom()
+from bridge import clock
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class DownloadOptions:
     def pause_s(self, failures: int) -> float:
         """Pause before the next try, after so many failures in a row (1 or more)."""
         longest: float = min(self.max_backoff_s, self.first_backoff_s * 2 ** min(failures - 1, 16))
-        return longest * _RANDOM.uniform(0.5, 1.0)
+        return longest * (0.5 + clock.uniform() / 2)
 
 
 class Clock(Protocol):
@@ -71,7 +68,7 @@ class Clock(Protocol):
         """Seconds on a clock that never goes back."""
         ...
 
-    def wait(self, interrupted: threading.Event, seconds: float) -> bool:
+    def wait(self, interrupted: clock.Event, seconds: float) -> bool:
         """Wait; True if the event ended it."""
         ...
 
@@ -80,9 +77,9 @@ class MonotonicClock:
     """The system's clock."""
 
     def now_s(self) -> float:
-        """Seconds of ``time.monotonic``."""
-        return time.monotonic()
+        """Seconds of :func:`bridge.clock.monotonic`."""
+        return clock.monotonic()
 
-    def wait(self, interrupted: threading.Event, seconds: float) -> bool:
+    def wait(self, interrupted: clock.Event, seconds: float) -> bool:
         """Wait on the event."""
         return interrupted.wait(seconds)

@@ -1,8 +1,8 @@
 """When to try again and when to give up: a retry budget that progress refills, pauses, stalls, and one deadline over all."""
 
-from threading import Event
 from typing import NoReturn
 
+from bridge.clock import Event
 from bridge.errors import CloudError
 from bridge.fetch.failure import RetryableError
 from bridge.fetch.options import Clock, DownloadOptions

@@ -1,19 +1,17 @@
 """Jobs in, updates run, statuses out: what Nordic's AWS FOTA library does on the device, for one board on a cable."""
 
 import logging
-import threading
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
+from bridge import clock
 from bridge.cloud import TAKEN_OVER, JobDocument, JobExecution, JobGoneError, JobStatus, parse_document
 from bridge.errors import BenchError, BridgeError, CloudError, InterruptedUpdateError
 from bridge.fota.earlier_run import EarlierRun
 from bridge.fota.events import (
     Finished,
-    Outcome,
     Stage,
     StageStarted,
     UpdateCanceledError,
@@ -101,7 +99,7 @@ class Agent:
         self._journal = journal or Journal()
         self._thing = thing
         self._place = place
-        self._stop = threading.Event()
+        self._stop = clock.event()
         self._reconciler = Reconciler(jobs, self._journal, open_route, thing, self._stop)
         self._settled = False
         self._left_to_others: set[tuple[str, int]] = set()
@@ -135,7 +133,7 @@ class Agent:
             if execution is None or self._waits_for_window(execution):
                 continue
             last = self.work(execution)
-            if once or last.finished.outcome is Outcome.INTERRUPTED:
+            if once or self._stop.is_set():
                 break
         return last
 
@@ -280,19 +278,26 @@ class Agent:
 
     def _through_outage(self, ask: Callable[[], _T]) -> _T:
         """Ask the cloud, again and again while it cannot be reached; a job that is gone cancels the update."""
-        deadline_s = time.monotonic() + GATE_TIMEOUT_S
+        deadline_s = clock.monotonic() + GATE_TIMEOUT_S
         while True:
             try:
                 return ask()
             except JobGoneError as error:
                 raise _canceled(error) from error
             except CloudError as error:
-                if time.monotonic() > deadline_s:
+                if clock.monotonic() > deadline_s:
                     raise
                 _log.warning("waiting for the cloud: %s", error.message)
-                self._jobs.wait_for_job_change(RETRY_S)
+                self._wait_for_cloud()
             if self._stop.is_set():
                 raise InterruptedUpdateError("told to stop while the cloud could not be reached")
+
+    def _wait_for_cloud(self) -> None:
+        """A cloud that will never take us again ends our process, but not the job: the next process goes on with it."""
+        try:
+            self._jobs.wait_for_job_change(RETRY_S)
+        except CloudError as error:
+            raise InterruptedUpdateError(f"the cloud is lost for good: {error.message}") from error
 
     def _ended(self, execution: JobExecution, error: BridgeError, details: StatusDetails) -> JobResult:
         """An end before the update line began: no job any more, or a document that makes no sense."""

@@ -1,6 +1,5 @@
 """What an earlier run of the same update left behind, and where the board stands now because of it."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from bridge import clock
 from bridge.board import BoardIdentity
 from bridge.board.board import MODEM_RESET_TIMEOUT_S, RESET_TIMEOUT_S
 from bridge.errors import BoardNotFoundError, VerificationError
@@ -19,7 +19,9 @@ from bridge.image import ImageHead, ImageKind
 EFFECT_STAGES: Final = frozenset({Stage.TRANSFER, Stage.SCHEDULE, Stage.REBOOT, Stage.VERIFY, Stage.CONFIRM})
 """Stages in which the board is changed."""
 
-_REBOOTING: Final = frozenset({Stage.REBOOT, Stage.VERIFY, Stage.CONFIRM})
+SCHEDULED_STAGES: Final = EFFECT_STAGES - {Stage.TRANSFER}
+"""Stages in which the image may be scheduled."""
+
 _REBOOTED: Final = frozenset({Stage.VERIFY, Stage.CONFIRM})
 _MODEM_KINDS: Final = frozenset({ImageKind.MODEM_DELTA, ImageKind.MODEM_FULL, ImageKind.MODEM_PACKAGE})
 _KNOCK_AGAIN_S: Final = 0.5
@@ -34,12 +36,14 @@ class EarlierRun:
         from_version: What the board ran before it.
         digest: Image digest (hex) of what was written, if it was an MCUboot image and all of it was seen.
         board_id: IMEI of the board, if it told one; another board owes nothing to that run.
+        left_at: Epoch second at which it was heard of last; None if nobody knows.
     """
 
     stage: Stage
     from_version: str | None
     digest: str | None = None
     board_id: str | None = None
+    left_at: float | None = None
 
     @classmethod
     def from_details(cls, details: Mapping[str, str]) -> "EarlierRun | None":
@@ -102,32 +106,34 @@ def not_taken_error(earlier: EarlierRun, kind: ImageKind) -> VerificationError:
 def patient(
     open_route: RouteOpener, earlier: EarlierRun | None, stopped: Callable[[], bool] = lambda: False
 ) -> RouteOpener:
-    """A route opener that waits for a board which an earlier run may have sent into a reboot.
+    """A route opener that waits for a board which an earlier run may have left busy.
 
-    MCUboot needs a minute to swap two large slots, a modem several to apply a delta; they answer nothing meanwhile.
+    MCUboot needs a minute to swap two large slots, a modem about as long to erase its update area and several to apply a
+    delta; they answer nothing meanwhile.
 
     Args:
         open_route: Opens the board.
-        earlier: The earlier run; without one, or before its reboot, there is nothing to wait for.
+        earlier: The earlier run; without one there is nothing to wait for.
         stopped: Ends the wait.
     """
-    if earlier is None or earlier.stage not in _REBOOTING:
+    if earlier is None:
         return open_route
 
     @contextmanager
     def open_patiently(head: ImageHead) -> Iterator[Route]:
         timeout_s = MODEM_RESET_TIMEOUT_S if head.kind in _MODEM_KINDS else RESET_TIMEOUT_S
-        deadline_s = time.monotonic() + timeout_s
+        since_s = 0.0 if earlier.left_at is None else max(0.0, time.time() - earlier.left_at)
+        deadline_s = clock.monotonic() + timeout_s - since_s
         with ExitStack() as stack:
             while True:
                 try:
                     route = stack.enter_context(open_route(head))
                     break
                 except BoardNotFoundError:
-                    if stopped() or time.monotonic() > deadline_s:
+                    if stopped() or clock.monotonic() > deadline_s:
                         raise
                 # Nothing announces that a port or a board is back.
-                threading.Event().wait(_KNOCK_AGAIN_S)
+                clock.event().wait(_KNOCK_AGAIN_S)
             yield route
 
     return open_patiently

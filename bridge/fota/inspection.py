@@ -95,6 +95,8 @@ class InspectedSource:
         Raises:
             ImageRefusedError: The package does not hold the one image to take.
         """
+        if self._packed is not None:
+            return self._packed.head
         head = self.read_head()
         if head.kind not in PACKAGE_KINDS or (head.kind in kinds and self._member is None):
             return head

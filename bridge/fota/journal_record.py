@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from bridge import clock
 from bridge.errors import BridgeError
 from bridge.fota.earlier_run import EFFECT_STAGES, EarlierRun
 from bridge.fota.events import (
@@ -17,6 +18,7 @@ from bridge.fota.events import (
     Progress,
     StageStarted,
     UpdateEvent,
+    Waiting,
 )
 from bridge.fota.journal_db import JournalDb
 from bridge.fota.journal_values import JournalEntry, Order, Report
@@ -42,6 +44,7 @@ class UpdateRecord:
         self._db = db
         self._run = run
         self._offset_at_s = 0.0
+        self._waits_for: str | None = None
 
     @property
     def earlier(self) -> EarlierRun | None:
@@ -49,7 +52,7 @@ class UpdateRecord:
         entry = self.entry
         if entry.reached is None:
             return None
-        return EarlierRun(entry.reached, entry.from_version, entry.digest, entry.board_id)
+        return EarlierRun(entry.reached, entry.from_version, entry.digest, entry.board_id, entry.changed_at)
 
     def take_up(self, order: Order) -> None:
         """Note that another process goes on with it."""
@@ -93,6 +96,9 @@ class UpdateRecord:
             case Progress():
                 self._take_progress(event)
             case Notice():
+                self._write("note", {}, event.text)
+            case Waiting() if event.text != self._waits_for:  # it comes again and again
+                self._waits_for = event.text
                 self._write("note", {}, event.text)
 
     def end(
@@ -140,7 +146,7 @@ class UpdateRecord:
         self._write("reported", {"report": report}, note)
 
     def _take_progress(self, event: Progress) -> None:
-        now = time.monotonic()
+        now = clock.monotonic()
         if event.done_bytes < event.total_bytes and now - self._offset_at_s < PROGRESS_INTERVAL_S:
             return
         self._offset_at_s = now

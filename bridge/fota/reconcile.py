@@ -5,12 +5,14 @@ rest: an outcome that nobody was told, and a job that is gone, of which somethin
 """
 
 import logging
-import threading
+from collections.abc import Iterator
+from typing import Final
 
+from bridge import clock
 from bridge.board import BoardIdentity, BootReport
 from bridge.cloud import JobExecution, JobGoneError
 from bridge.dfu import TransferImage
-from bridge.errors import BridgeError, VerificationError
+from bridge.errors import BoardRefusedError, BridgeError, VerificationError
 from bridge.fota.earlier_run import (
     EFFECT_STAGES,
     EarlierRun,
@@ -19,7 +21,7 @@ from bridge.fota.earlier_run import (
     not_taken_error,
     patient,
 )
-from bridge.fota.events import Finished, Outcome, UpdateCanceledError
+from bridge.fota.events import Finished, Outcome, UpdateCanceledError, UpdateEvent
 from bridge.fota.job_result import STATUS
 from bridge.fota.journal import Journal
 from bridge.fota.journal_record import UpdateRecord
@@ -33,6 +35,9 @@ from bridge.fota.route import Route, RouteOpener
 from bridge.image import ImageHead, ImageKind
 
 _log = logging.getLogger(__name__)
+
+_CONFIRM_S: Final = 5.0
+"""How long an image may take to confirm itself."""
 
 
 def order_of(execution: JobExecution, thing: str, place: str) -> Order:
@@ -59,7 +64,7 @@ class Reconciler:
     """
 
     def __init__(
-        self, jobs: JobUpdater, journal: Journal, open_route: RouteOpener, thing: str, stop: threading.Event
+        self, jobs: JobUpdater, journal: Journal, open_route: RouteOpener, thing: str, stop: clock.Event
     ) -> None:
         self._jobs = jobs
         self._journal = journal
@@ -184,13 +189,10 @@ class _LeftBoard:
         self._running = self._proof.version_of(before)
 
     def settle(self, gone: BridgeError) -> None:
-        """Prove what was installed already; invalidate what was not."""
+        """Prove what was installed already; invalidate what was not, or bring it to its end if the board keeps it."""
         error: BridgeError | None = None
         if self._position is Position.RUNNING:
-            try:
-                self._confirm()
-            except VerificationError as failure:
-                error = failure
+            error = self._prove(self._proving.confirm(BootReport((), 0.0), 0.0))
         else:
             target = self._route.target(self._kind)
             error = (
@@ -199,13 +201,25 @@ class _LeftBoard:
             if target.in_place:
                 error = _unfinished()
             else:
-                tell_leftover(error, discard(target, self._image), in_place=False)
+                left = discard(target, self._image)
+                if isinstance(left, BoardRefusedError) and self._position is Position.WAITING:
+                    error = self._prove(self._proving.reboot(target, _CONFIRM_S))
+                else:
+                    tell_leftover(error, left, in_place=False)
         _close_entry(self._entry, self._record, error, self._running)
 
-    def _confirm(self) -> None:
+    @property
+    def _proving(self) -> Proving:
         wanted = WantedImage(self._entry.to_version, self._earlier.digest)
-        for event in Proving(self._route, self._proof, wanted, self._saw).confirm(BootReport((), 0.0), 0.0):
-            self._record.take(event)
+        return Proving(self._route, self._proof, wanted, self._saw)
+
+    def _prove(self, events: Iterator[UpdateEvent]) -> VerificationError | None:
+        try:
+            for event in events:
+                self._record.take(event)
+        except VerificationError as failure:
+            return failure
+        return None
 
     def _saw(self, version: str | None) -> None:
         self._running = version

@@ -1,11 +1,10 @@
 """Telling the cloud how one job goes: progress without hurry, milestones without doubt, the end without fail."""
 
 import logging
-import threading
-import time
 from collections.abc import Mapping
 from typing import Final, Protocol
 
+from bridge import clock
 from bridge.cloud import JobExecution, JobGoneError, JobStatus
 from bridge.errors import CloudError, InterruptedUpdateError
 
@@ -67,7 +66,7 @@ class JobReporter:
         self,
         jobs: JobUpdater,
         execution: JobExecution,
-        stop: threading.Event,
+        stop: clock.Event,
         *,
         retry_s: float = 5.0,
         min_interval_s: float = MIN_INTERVAL_S,
@@ -78,12 +77,12 @@ class JobReporter:
         self._stop = stop
         self._retry_s = retry_s
         self._min_interval_s = min_interval_s
-        self._sending = threading.Lock()
-        self._wake = threading.Condition()
+        self._sending = clock.lock()
+        self._wake = clock.condition()
         self._pending: dict[str, str] | None = None
         self._closed = False
         self._taken = False
-        self._thread = threading.Thread(target=self._send_progress, name="job-reporter", daemon=True)
+        self._thread = clock.thread(self._send_progress, "job-reporter")
 
     def start(self) -> None:
         """Begin to send progress."""
@@ -180,8 +179,8 @@ class JobReporter:
                 return
             except CloudError as error:
                 _log.info("progress not reported: %s", error.message)
-            self._rest(time.monotonic() + self._min_interval_s)
+            self._rest(clock.monotonic() + self._min_interval_s)
 
     def _rest(self, until_s: float) -> None:
         with self._wake:
-            self._wake.wait_for(lambda: self._closed, timeout=max(0.0, until_s - time.monotonic()))
+            self._wake.wait_for(lambda: self._closed, timeout=max(0.0, until_s - clock.monotonic()))

@@ -4,10 +4,10 @@ Sources: Zephyr ``subsys/mgmt/mcumgr/grp/img_mgmt/src/img_mgmt_state.c`` (active
 image on trial that is not confirmed goes away with the next reset).
 """
 
-import time
 from collections.abc import Iterator
 from typing import Final
 
+from bridge import clock
 from bridge.board import BoardIdentity, BootReport
 from bridge.board.smp_board import SmpBoard
 from bridge.errors import BoardRefusedError, VerificationError
@@ -55,9 +55,21 @@ def check_application(before: BoardIdentity, after: BoardIdentity, wanted: Wante
 
 
 def _runs(identity: BoardIdentity, wanted: WantedImage) -> bool:
-    if wanted.digest is not None and identity.application_digest is not None:
-        return identity.application_digest == wanted.digest
-    return same_version(identity.application_version, wanted.version)
+    return _is_wanted(identity.application_version, identity.application_digest, wanted)
+
+
+def _is_wanted(version: str | None, digest: str | None, wanted: WantedImage) -> bool:
+    if wanted.digest is not None and digest is not None:
+        return digest == wanted.digest
+    return same_version(version, wanted.version)
+
+
+def _reverted(wanted: WantedImage, running: str | None) -> VerificationError:
+    return VerificationError(
+        f"reverted: {wanted.version} booted but was never confirmed, and MCUboot went back to {running}",
+        reason="reverted",
+        hint="The board is usable. The new application must confirm its image after a test swap.",
+    )
 
 
 def confirm_over_smp(board: SmpBoard, wanted: WantedImage, timeout_s: float, *, by_us: bool) -> Iterator[str]:
@@ -75,7 +87,7 @@ def confirm_over_smp(board: SmpBoard, wanted: WantedImage, timeout_s: float, *, 
     Raises:
         VerificationError: It is not confirmed (``not-confirmed``) or went back (``reverted``).
     """
-    if _is_confirmed(board, timeout_s if not by_us else 0.0):
+    if _is_confirmed(board, wanted, timeout_s if not by_us else 0.0):
         return
     if by_us:
         try:
@@ -86,7 +98,7 @@ def confirm_over_smp(board: SmpBoard, wanted: WantedImage, timeout_s: float, *, 
                 reason="not-confirmed",
                 hint="It goes away with the next reset; the board is usable.",
             ) from error
-        if _is_confirmed(board, 0.0):
+        if _is_confirmed(board, wanted, 0.0):
             return
         raise VerificationError(
             "the new image runs, but the board does not show it as confirmed", reason="not-confirmed"
@@ -95,20 +107,19 @@ def confirm_over_smp(board: SmpBoard, wanted: WantedImage, timeout_s: float, *, 
     board.reset()
     after = board.identify()
     if not _runs(after, wanted):
-        raise VerificationError(
-            f"reverted: {wanted.version} booted but was never confirmed, and MCUboot went back to"
-            f" {after.application_version}",
-            reason="reverted",
-            hint="The board is usable. The new application must confirm its image after a test swap.",
-        )
+        raise _reverted(wanted, after.application_version)
 
 
-def _is_confirmed(board: SmpBoard, timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
+def _is_confirmed(board: SmpBoard, wanted: WantedImage, timeout_s: float) -> bool:
+    """Whether the wanted image is confirmed; one that MCUboot went back to meanwhile is, and is another one."""
+    deadline = clock.monotonic() + timeout_s
     while True:
-        if board.is_confirmed():
+        running = board.running_image()
+        if running is not None and running.confirmed:
+            if not _is_wanted(running.version, running.digest, wanted):
+                raise _reverted(wanted, running.version)
             return True
-        left_s = deadline - time.monotonic()
+        left_s = deadline - clock.monotonic()
         if left_s <= 0:
             return False
         board.client.wait_text(min(_ASK_AGAIN_S, left_s))  # an application that confirms itself often says so

@@ -3,11 +3,11 @@
 After a recovery anything may answer on the port: the new application may speak SMP, AT, or be silent.
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
+from bridge import clock
 from bridge.board import Board, BoardIdentity, BootReport
 from bridge.board.answering import find_answering
 from bridge.board.smp_board import RESET_TIMEOUT_S, SmpBoard
@@ -94,11 +94,11 @@ class SmpRoute:
         Raises:
             LinkError: Nothing answers in time (reason ``not-back``).
         """
-        started = time.monotonic()
+        started = clock.monotonic()
         self._smp.send_reset()
         pause_s, recoveries = _FIRST_PAUSE_S, 0
         text: list[str] = []
-        while time.monotonic() - started < timeout_s:
+        while clock.monotonic() - started < timeout_s:
             text += self._listen(pause_s)
             found = self._meet()
             if isinstance(found, SmpBoard) and found.in_recovery:
@@ -107,10 +107,10 @@ class SmpRoute:
                     break
                 found.send_reset()  # it may have stayed because it was asked while it booted: wait longer this time
             elif found is not None:
-                return BootReport(tuple(text), time.monotonic() - started)
+                return BootReport(tuple(text), clock.monotonic() - started)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         if recoveries:
-            return BootReport(tuple(text), time.monotonic() - started)
+            return BootReport(tuple(text), clock.monotonic() - started)
         raise LinkError(
             "nothing answers AT or SMP after the reset, at this bit rate",
             reason="not-back",
@@ -174,11 +174,19 @@ class _RecoveryProof:
         )
 
     def is_waiting(self, now: BoardIdentity, wanted: WantedImage) -> bool:
-        return same_version(now.application_version, wanted.version)
+        """Written in place, it is what recovery shows; written into the secondary slot, it is pending."""
+        return any(
+            same_version(each, wanted.version) for each in (now.application_version, now.pending_version)
+        )
 
     def confirm(self, report: BootReport, wanted: WantedImage, timeout_s: float) -> Iterator[str]:
+        if isinstance(self._route.board, SmpBoard) and self._route.board.in_recovery:
+            yield "the board is in its bootloader's recovery; restarting it to see that the image runs"
+            self._route.leave_recovery(RESET_TIMEOUT_S)
+            check_application(self._before, self._route.identify(), wanted)
         board = self._route.board
         if isinstance(board, SmpBoard):
-            return confirm_over_smp(board, wanted, timeout_s, by_us=self._confirms)
+            yield from confirm_over_smp(board, wanted, timeout_s, by_us=self._confirms)
+            return
         # An image that was written in place is no trial; Serial Modem confirms one that is.
-        return ApplicationProof(board, self._before).confirm(report, wanted, timeout_s)
+        yield from ApplicationProof(board, self._before).confirm(report, wanted, timeout_s)

@@ -7,12 +7,11 @@ an idle board, so a little more is asked for by default.
 """
 
 import math
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from bridge import clock
 from bridge.errors import BenchError
 from bridge.fota.events import Notice, Stage, UpdateEvent, Waiting
 
@@ -51,12 +50,12 @@ class SystemClock:
     """The system's clock."""
 
     def now_s(self) -> float:
-        """Seconds of ``time.monotonic``."""
-        return time.monotonic()
+        """Seconds of :func:`bridge.clock.monotonic`."""
+        return clock.monotonic()
 
     def wait(self, seconds: float) -> None:
         """Wait."""
-        threading.Event().wait(seconds)
+        clock.event().wait(seconds)
 
 
 def await_supply(

@@ -7,9 +7,16 @@ from contextlib import closing
 from bridge.board import BoardIdentity, BootReport
 from bridge.dfu import DfuTarget, TransferImage
 from bridge.dfu.transfer import transfer
-from bridge.errors import BenchError, BridgeError, InterruptedUpdateError
+from bridge.errors import BenchError, BoardRefusedError, BridgeError, InterruptedUpdateError
 from bridge.fota.base_choice import open_rebuilt, remember_image
-from bridge.fota.earlier_run import EarlierRun, Position, find_position, not_taken_error, patient
+from bridge.fota.earlier_run import (
+    SCHEDULED_STAGES,
+    EarlierRun,
+    Position,
+    find_position,
+    not_taken_error,
+    patient,
+)
 from bridge.fota.events import (
     BoardIdentified,
     Finished,
@@ -30,6 +37,7 @@ from bridge.fota.policy import MODEM_KINDS, check_head, check_image, check_order
 from bridge.fota.proof import Proof, WantedImage
 from bridge.fota.proving import Proving
 from bridge.fota.route import Route, RouteOpener
+from bridge.fota.second_look import LOST, SecondLook
 from bridge.fota.supply import await_supply
 from bridge.fota.update_options import CommitGate, Recorder, UpdateOptions
 from bridge.image import FirmwareImage, ImageHead, ImageKind, ImageSource
@@ -64,10 +72,16 @@ class Update:
         self.error: BridgeError | None = None
         self._options = options or UpdateOptions()
         self._source = InspectedSource(source, self._options.member, self._options.image_index)
+        self._open_plainly = open_route
         self._open_route = patient(open_route, self._options.earlier, lambda: self._stop_reason is not None)
         self._gate = commit_gate
         self._record = record
         self._committed = False
+        earlier = self._options.earlier
+        self._may_be_scheduled = earlier is not None and earlier.stage in SCHEDULED_STAGES
+        self._left_behind: BridgeError | None = None
+        self._board_id: str | None = None
+        self._digest: str | None = None
         self._stage = Stage.QUEUED
         self._stop_reason: UpdateCanceledError | InterruptedUpdateError | None = None
         self._head: ImageHead | None = None
@@ -120,12 +134,23 @@ class Update:
         self._source.wait_size()
         self._raise_if_stopped()
         yield StageStarted(Stage.CHECK)
+        try:
+            yield from self._on_board(head)
+        except BridgeError as error:
+            if not self._is_open_question(error):
+                raise
+            unfinished = yield from self._look_again(error)
+            if unfinished:
+                yield from self._on_board(head)
+
+    def _on_board(self, head: ImageHead) -> Generator[UpdateEvent, None, None]:
         with self._open_route(head) as route:
             self._before = before = route.identify()
             self._head = head = self._source.fit_board(route.kinds, before.bootloader_slot)
             size_bytes = self._source.wait_size()
             proof = route.proof(_written_kind(head), before)
             self._from_version = self._running_version = proof.version_of(before)
+            self._board_id = before.imei
             yield BoardIdentified.of(self._stage, before, route.name, route.why)
             if (earlier := self._options.earlier) is not None:
                 position = find_position(earlier, proof, before, head.version)
@@ -139,7 +164,7 @@ class Update:
                 return
             target = route.target(head.kind)
             image = yield from self._write(route, target, head, size_bytes)
-            wanted = WantedImage(image.version, image.mcuboot.digest if image.mcuboot else None)
+            wanted = WantedImage(image.version, self._digest)
             yield from self._prove(route, proof, wanted).reboot(target, self._options.confirm_timeout_s)
             self._success = proof.success
             remember_image(self._source, image, self._options.image_store)
@@ -183,10 +208,12 @@ class Update:
                     yield from self._pass_point_of_no_return(head)
                 yield from self._transfer(target, image)
                 found = self._judge()
-                yield ImageJudged(self._stage, found.sha256, found.mcuboot.digest if found.mcuboot else None)
+                self._digest = found.mcuboot.digest if found.mcuboot else None
+                yield ImageJudged(self._stage, found.sha256, self._digest)
                 self._ask_before(Stage.SCHEDULE)
                 yield StageStarted(Stage.SCHEDULE)
-                target.schedule(found.mcuboot.digest if found.mcuboot else None)
+                self._may_be_scheduled = True
+                target.schedule(self._digest)
                 if not target.in_place:
                     yield from self._await_supply(route, head)
                 self._ask_before(Stage.REBOOT)
@@ -195,9 +222,9 @@ class Update:
                 failure = error
                 raise
             finally:
-                left_behind = None if whole else invalidate(target)
+                self._left_behind = None if whole else invalidate(target)
                 if failure is not None:
-                    tell_leftover(failure, left_behind, in_place=target.in_place)
+                    tell_leftover(failure, self._left_behind, in_place=target.in_place)
         return found
 
     def _ask_before(self, stage: Stage) -> None:
@@ -211,9 +238,11 @@ class Update:
     def _pass_point_of_no_return(self, head: ImageHead) -> Iterator[UpdateEvent]:
         """Nothing is written that destroys what runs before all of the image is here, sound, and still wanted."""
         self._judge()
+        if self._committed:
+            return  # there is no way back already
         self._raise_if_stopped()
         self._gate(Stage.TRANSFER)
-        self._committed = True
+        self._committed = self._may_be_scheduled = True
         yield Notice(
             self._stage,
             f"point of no return: writing this {head.kind} image overwrites what runs now; if it is cut off, run it again",
@@ -228,6 +257,8 @@ class Update:
                 self._stage, step.done_bytes, image.size_bytes, step.rate_bytes_per_s, step.attempt
             )
             if not self._committed:
+                # What an earlier run may have scheduled is gone with the first byte.
+                self._may_be_scheduled = self._may_be_scheduled and not step.done_bytes
                 self._raise_if_stopped()
 
     def _judge(self) -> FirmwareImage:
@@ -249,13 +280,15 @@ class Update:
     ) -> Iterator[UpdateEvent]:
         """Bring to its end what an earlier run of this very update began."""
         self._from_version = earlier.from_version
+        self._may_be_scheduled = True
         kind, wanted = _written_kind(head), WantedImage(head.version, earlier.digest)
         proving = self._prove(route, proof, wanted)
         if position is Position.WAITING:
             yield self._found("after the image was scheduled; it waits for the reboot")
-            self._gate(Stage.REBOOT)
+            target = route.target(kind)
+            self._ask_once_more(target, kind)
             self._committed = True
-            yield from proving.reboot(route.target(kind), self._options.confirm_timeout_s)
+            yield from proving.reboot(target, self._options.confirm_timeout_s)
         elif position is Position.RUNNING:
             self._committed = True
             yield self._found("after the image was scheduled; the board runs it already")
@@ -266,6 +299,56 @@ class Update:
             raise not_taken_error(earlier, kind)
         self._success = proof.success
         yield StageStarted(Stage.DONE)
+
+    def _ask_once_more(self, target: DfuTarget, kind: ImageKind) -> None:
+        """Whether what is scheduled already is still wanted; one that the board does not give up is brought to its end."""
+        try:
+            self._ask_before(Stage.REBOOT)
+        except InterruptedUpdateError:
+            raise
+        except BridgeError:
+            left = discard(target, TransferImage(kind, self._source.wait_size()))
+            if not isinstance(left, BoardRefusedError):
+                raise
+
+    # --- when the board is lost -----------------------------------------------------------------------------
+
+    def _is_open_question(self, error: BridgeError) -> bool:
+        """Whether the image may be installed in spite of the failure, now or by a later reset."""
+        if not self._may_be_scheduled or isinstance(error, InterruptedUpdateError):
+            return False
+        return isinstance(error, LOST) or self._left_behind is not None
+
+    def _look_again(self, failure: BridgeError) -> Generator[UpdateEvent, None, bool]:
+        """Find out what became of a board that was lost, and bring the update to an end that is true.
+
+        Returns:
+            Whether the image must be written once more: it is neither there, nor what was there before it.
+        """
+        assert self._head is not None
+        head = self._head
+
+        def take_up(
+            position: Position, earlier: EarlierRun, route: Route, proof: Proof
+        ) -> Iterator[UpdateEvent]:
+            return self._take_up(position, earlier, route, proof, head)
+
+        look = SecondLook(self._open_plainly, head, _written_kind(head), self._source.wait_size(), failure)
+        yield Notice(
+            self._stage, f"{failure.message}; the image may be scheduled, so the board is looked at again"
+        )
+        yield from look.run(self._how_far, take_up, self._interruption)
+        return look.unfinished
+
+    def _how_far(self) -> EarlierRun:
+        """How far this run got; or the one before it, if this one changed nothing."""
+        earlier = self._options.earlier
+        if earlier is not None and self._stage not in SCHEDULED_STAGES:
+            return earlier
+        return EarlierRun(self._stage, self._from_version, self._digest, self._board_id)
+
+    def _interruption(self) -> BridgeError | None:
+        return self._stop_reason if isinstance(self._stop_reason, InterruptedUpdateError) else None
 
     def _found(self, what: str) -> Notice:
         return Notice(self._stage, f"an earlier run was cut off {what}")

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from bridge.virtual.clock import NS_PER_MS, Timeline, Timer
 from bridge.virtual.cpu import Cpu
-from bridge.virtual.faults import FaultPlan, ReplyFault
+from bridge.virtual.faults import ReplyFaults
 from bridge.virtual.uart import RX_BUFFER_BYTES, Uart
 from bridge.wire.at_command import AtCommand, AtCommandReader, Terminator, parse_command
 from bridge.wire.xdfu import DATA_MODE_EXIT_URC
@@ -69,7 +69,7 @@ class AtHost:
         cpu: The work queue.
         uart: The line.
         execute: Carries out a command; runs on the CPU and may let time pass.
-        faults: What goes wrong on purpose.
+        replies: What happens to replies on purpose.
         terminator: What ends a command line.
         urcs_wait: URCs wait until the line is idle; older firmware sends them at once.
     """
@@ -81,7 +81,7 @@ class AtHost:
         uart: Uart,
         execute: Callable[[AtCommand], Reply],
         *,
-        faults: FaultPlan,
+        replies: ReplyFaults,
         terminator: Terminator = Terminator.CR,
         urcs_wait: bool = True,
     ) -> None:
@@ -89,7 +89,7 @@ class AtHost:
         self._cpu = cpu
         self._uart = uart
         self._execute = execute
-        self._faults = faults
+        self._replies = replies
         self._urcs_wait = urcs_wait
         self._reader = AtCommandReader(terminator)
         self.echo = False
@@ -102,7 +102,6 @@ class AtHost:
         self._data_left = 0
         self._data = bytearray()
         self._inactivity: Timer | None = None
-        self._reply_number = 0
 
     # --- what the application uses --------------------------------------------------------------------------
 
@@ -275,15 +274,7 @@ class AtHost:
     # --- sending --------------------------------------------------------------------------------------------
 
     def _transmit_reply(self, text: str) -> None:
-        fault = self._faults.replies.get(self._reply_number)
-        self._reply_number += 1
-        data = text.encode("latin-1")
-        if fault is ReplyFault.DROP:
-            return
-        if fault is ReplyFault.DELAY:
-            self._cpu.submit_after(self._faults.reply_delay_ms * NS_PER_MS, lambda: self._transmit(data))
-            return
-        self._transmit(data * 2 if fault is ReplyFault.DUPLICATE else data)
+        self._replies.give(text.encode("latin-1"), self._transmit, self._cpu.submit_after)
 
     def _transmit(self, data: bytes) -> None:
         self._cpu.wait_until(self._uart.send(data, self._cpu.now_ns))

@@ -3,7 +3,6 @@
 The thread waits for the next event in board time or for the host's end of the cable to change, whichever comes first.
 """
 
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -11,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
+from bridge import clock
 from bridge.errors import UsageError
 from bridge.virtual.applications import RECOVERY_FIRMWARE, ApplicationOptions, check_firmware
 from bridge.virtual.board_life import BoardBuild, BoardLife, BoardParts
@@ -20,11 +20,12 @@ from bridge.virtual.clock import NS_PER_MS, NS_PER_S, Timeline, Timing
 from bridge.virtual.cpu import Cpu
 from bridge.virtual.event_log import EventLog
 from bridge.virtual.events import BoardEvent
-from bridge.virtual.faults import ByteFaults, FaultPlan, PowerCutError
+from bridge.virtual.faults import ByteFaults, FaultPlan, PowerCutError, ReplyFaults
 from bridge.virtual.flash import WORD_WRITE_NS
 from bridge.virtual.layout import board_model
 from bridge.virtual.memories import load_memories
 from bridge.virtual.modem import ModemOptions
+from bridge.virtual.modem_power import ModemOperations
 from bridge.virtual.serial_modem_options import SerialModemOptions
 from bridge.virtual.smp_options import SmpOptions
 from bridge.virtual.state import StateDir
@@ -60,6 +61,12 @@ class VirtualBoard:
         usb_latency_ms: How much later bytes arrive, each way, through an adapter in the cable.
         ideal_flash: Flash operations take no time; for measurements.
         serial_modem: How Serial Modem was built, for ``serial-modem``.
+
+    Attributes:
+        replies: Counts the replies and applies the plan's faults to them.
+        rx_faults: The same for bytes from the host.
+        tx_faults: The same for bytes to the host.
+        modem_operations: Carries out what the modem does to its own flash; can cut the power.
 
     Raises:
         UsageError: Unknown model or firmware, or an impossible rate.
@@ -98,6 +105,8 @@ class VirtualBoard:
         self.cable = Cable()
         self.faults = faults or FaultPlan()
         recovers = firmware == RECOVERY_FIRMWARE
+        self.replies = ReplyFaults(self.faults)
+        self.modem_operations = ModemOperations()
         self._build = BoardBuild(
             firmware=firmware,
             keys=tuple(keys),
@@ -109,9 +118,11 @@ class VirtualBoard:
         self._log = EventLog()
         self._mailbox: deque[Callable[[], None]] = deque()
         self._stopping = False
-        self._thread: threading.Thread | None = None
+        self._thread: clock.Thread | None = None
         self._timeline = Timeline(self.timing)
         self._cpu = Cpu(self._timeline)
+        self.rx_faults = ByteFaults(self.faults.rx, self.faults.seed, self.faults.rx_rates)
+        self.tx_faults = ByteFaults(self.faults.tx, self.faults.seed, self.faults.tx_rates)
         uart = uart or UartOptions()
         has_flow_control = board.flow_control if flow_control is None else flow_control
         self._uart = Uart(
@@ -120,8 +131,8 @@ class VirtualBoard:
             on_received=self._on_received,
             on_overrun=lambda count: self._note("bytes-lost", count=count),
             options=replace(uart, flow_control=uart.flow_control and has_flow_control),
-            rx_faults=ByteFaults(self.faults.rx, self.faults.seed, self.faults.rx_rates),
-            tx_faults=ByteFaults(self.faults.tx, self.faults.seed, self.faults.tx_rates),
+            rx_faults=self.rx_faults,
+            tx_faults=self.tx_faults,
         )
         self._ideal_flash = ideal_flash
         self._flash_operations = self._erased_pages = 0
@@ -139,6 +150,8 @@ class VirtualBoard:
                 uart=self._uart,
                 memories=memories,
                 faults=self.faults,
+                replies=self.replies,
+                modem_operations=self.modem_operations,
                 changed=self._keeper.changed,
                 note=self._note,
             ),
@@ -158,7 +171,7 @@ class VirtualBoard:
         if self._thread is None:
             self._stopping = False
             self._mailbox.append(self._life.switch_on)
-            self._thread = threading.Thread(target=self._run, name=f"virtual-{self.model}", daemon=True)
+            self._thread = clock.thread(self._run, f"virtual-{self.model}")
             self._thread.start()
         return self
 
@@ -206,16 +219,19 @@ class VirtualBoard:
     def call(self, function: Callable[[], _Result]) -> _Result:
         """Run a function on the board's thread and return what it returns."""
         future: Future[_Result] = Future()
+        done = clock.event()
 
         def work() -> None:
             try:
                 future.set_result(function())
             except Exception as error:  # noqa: BLE001 - handed to the caller
                 future.set_exception(error)
+            done.set()
 
         self._mailbox.append(work)
         self.cable.wake()
-        return future.result(_CALL_TIMEOUT_S)
+        done.wait(_CALL_TIMEOUT_S)
+        return future.result(0)
 
     # --- looking at it --------------------------------------------------------------------------------------
 

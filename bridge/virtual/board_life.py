@@ -14,11 +14,12 @@ from bridge.virtual.bootloader_options import BootloaderOptions
 from bridge.virtual.bootloader_slots import start_bootloader
 from bridge.virtual.clock import NS_PER_S, Timeline
 from bridge.virtual.cpu import Cpu
-from bridge.virtual.faults import FaultPlan
+from bridge.virtual.faults import FaultPlan, ReplyFaults
 from bridge.virtual.hardware import Hardware
 from bridge.virtual.layout import BoardModel
 from bridge.virtual.memories import Memories
 from bridge.virtual.modem import Modem, ModemOptions
+from bridge.virtual.modem_power import ModemOperations
 from bridge.virtual.retention import RetainedState
 from bridge.virtual.running_image import RunningImage
 from bridge.virtual.uart import Uart
@@ -38,6 +39,8 @@ class BoardParts:
         uart: The line to the host.
         memories: What it keeps without power.
         faults: What goes wrong on purpose.
+        replies: What happens to replies on purpose.
+        modem_operations: Carries out what the modem does to its own flash.
         changed: Called when a memory may have changed.
         note: Records an event for people and tests.
     """
@@ -48,6 +51,8 @@ class BoardParts:
     uart: Uart
     memories: Memories
     faults: FaultPlan
+    replies: ReplyFaults
+    modem_operations: ModemOperations
     changed: Callable[[], None]
     note: Callable[..., None]
 
@@ -140,6 +145,7 @@ class BoardLife:
             uart=parts.uart,
             flash=memories.flash,
             layout=layout,
+            replies=parts.replies,
             retained=self.retained,
             button_held=lambda: self._build.button_held,
             reset=self.reset,
@@ -179,6 +185,7 @@ class BoardLife:
             self._build.modem,
             parts.model,
             changed=parts.changed,
+            operations=parts.modem_operations,
         )
         return Hardware(
             timeline=parts.timeline,
@@ -188,6 +195,7 @@ class BoardLife:
             layout=parts.model.layout,
             modem=modem,
             faults=parts.faults,
+            replies=parts.replies,
             retained=self.retained,
             reset=self.reset,
             note=parts.note,

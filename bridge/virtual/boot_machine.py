@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bridge.virtual.cpu import Cpu
+from bridge.virtual.faults import ReplyFaults
 from bridge.virtual.flash import Flash
 from bridge.virtual.layout import Layout
 from bridge.virtual.retention import RetainedState
@@ -19,6 +20,7 @@ class BootMachine:
         uart: The line to the host.
         flash: All flash.
         layout: Where the slots are.
+        replies: What happens to replies on purpose.
         retained: What the reset has left alone.
         button_held: Whether somebody holds the board's button down now.
         reset: Resets the board; the argument says why.
@@ -29,6 +31,7 @@ class BootMachine:
     uart: Uart
     flash: Flash
     layout: Layout
+    replies: ReplyFaults
     retained: RetainedState
     button_held: Callable[[], bool]
     reset: Callable[[str], None]

@@ -4,11 +4,11 @@ The only object that host threads and the board's thread share. Like a DK's debu
 only while the port is open and DTR is asserted; what flows otherwise is lost.
 """
 
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
+
+from bridge import clock
 
 HOST_QUEUE_BYTES: Final = 4096
 """What the host's driver takes before a write blocks, as a Linux tty does."""
@@ -47,9 +47,9 @@ class Cable:
 
     def __init__(self, capacity_bytes: int = HOST_QUEUE_BYTES) -> None:
         self._capacity = capacity_bytes
-        lock = threading.Lock()
-        self._board = threading.Condition(lock)
-        self._host = threading.Condition(lock)
+        lock = clock.lock()
+        self._board = clock.condition(lock)
+        self._host = clock.condition(lock)
         self._lock = lock
         self._to_board = bytearray()
         self._to_host = bytearray()
@@ -101,7 +101,7 @@ class Cable:
         Returns:
             How many bytes were taken: all of them, or fewer after a timeout or :meth:`cancel_write`.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        deadline = None if timeout_s is None else clock.monotonic() + timeout_s
         taken = 0
         with self._host:
             while taken < len(data):
@@ -121,7 +121,7 @@ class Cable:
 
     def read(self, size: int, timeout_s: float | None = None) -> bytes:
         """Take up to ``size`` bytes from the board; fewer after a timeout or :meth:`cancel_read`."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        deadline = None if timeout_s is None else clock.monotonic() + timeout_s
         with self._host:
             while len(self._to_host) < size and not self._cancel_read and self._settings.is_open:
                 if not self._wait_host(deadline):
@@ -134,7 +134,7 @@ class Cable:
     def _wait_host(self, deadline: float | None) -> bool:
         if deadline is None:
             return self._host.wait()
-        left_s = deadline - time.monotonic()
+        left_s = deadline - clock.monotonic()
         return left_s > 0 and self._host.wait(left_s)
 
     def wait_sent(self, timeout_s: float | None = None) -> bool:

@@ -6,10 +6,11 @@ clock.
 
 import heapq
 import itertools
-import time
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
+
+from bridge import clock
 
 NS_PER_S: Final = 1_000_000_000
 NS_PER_US: Final = 1_000
@@ -61,7 +62,7 @@ class Timeline:
             other things to do.
     """
 
-    def __init__(self, timing: Timing, wall_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(self, timing: Timing, wall_ns: Callable[[], int] = clock.monotonic_ns) -> None:
         self.timing = timing
         self._wall_ns = wall_ns
         self._epoch_ns = wall_ns()

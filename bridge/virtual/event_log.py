@@ -1,9 +1,9 @@
 """What happened on a board, kept from its making on; whoever waits for something is woken."""
 
 import logging
-import threading
 from collections.abc import Callable
 
+from bridge import clock
 from bridge.virtual.events import BoardEvent
 
 _log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ class EventLog:
 
     def __init__(self) -> None:
         self.events: list[BoardEvent] = []
-        self._changed = threading.Condition()
+        self._changed = clock.condition()
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:

@@ -6,8 +6,12 @@ here knows the clock, so a plan gives the same fault at both timings.
 
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
+
+_NS_PER_MS: Final = 1_000_000
 
 
 class ByteFault(StrEnum):
@@ -16,6 +20,8 @@ class ByteFault(StrEnum):
     DROP = "drop"
     FLIP = "flip"
     DUPLICATE = "duplicate"
+    POWER_CUT = "power-cut"
+    """The supply goes away while it is on the line."""
 
 
 class ReplyFault(StrEnum):
@@ -56,7 +62,7 @@ class FaultPlan:
         power_cut_at_flash_operation: Number (from 1) of the flash operation that a power cut interrupts.
         rx: Byte number (from 0) from the host -> what happens to it.
         tx: Byte number (from 0) to the host -> what happens to it.
-        replies: Number (from 0) of a reply or URC -> what happens to it.
+        replies: Number (from 0) of a reply, URC or SMP answer -> what happens to it.
         reply_delay_ms: How late a delayed reply is.
         failing_writes: Numbers (from 0) of ``#XDFUWRITE`` transfers that report ``#XDFU: t,1,-1``.
         seed: Chooses the bit that a flipped byte loses, and where random faults strike.
@@ -93,8 +99,17 @@ class ByteFaults:
         self._next_random = self._gap()
         self._position = 0
 
+    @property
+    def position(self) -> int:
+        """How many bytes have come by."""
+        return self._position
+
     def apply(self, data: bytes) -> bytes:
-        """What is left of ``data``, the next bytes of the stream."""
+        """What is left of ``data``, the next bytes of the stream.
+
+        Raises:
+            PowerCutError: One of them is the last that the board saw.
+        """
         first = self._position
         self._position += len(data)
         self._strike()
@@ -109,6 +124,11 @@ class ByteFaults:
             start = index + 1
         return bytes(result + data[start:])
 
+    def forget(self) -> None:
+        """Leave all bytes alone from now on."""
+        self._faults.clear()
+        self._next_random = math.inf
+
     def _gap(self) -> float:
         chance = self._rates.chance
         return self._random.expovariate(chance) if chance else math.inf
@@ -122,8 +142,50 @@ class ByteFaults:
             self._next_random += self._gap()
 
     def _hit(self, fault: ByteFault, byte: int) -> bytes:
+        if fault is ByteFault.POWER_CUT:
+            raise PowerCutError
         if fault is ByteFault.DROP:
             return b""
         if fault is ByteFault.DUPLICATE:
             return bytes((byte, byte))
         return bytes((byte ^ 1 << self._random.randrange(8),))
+
+
+class ReplyFaults:
+    """Applies reply faults to all that the board says in answer to something, over all its resets.
+
+    Args:
+        plan: Which replies are hit.
+    """
+
+    def __init__(self, plan: FaultPlan) -> None:
+        self._faults = dict(plan.replies)
+        self._delay_ns = plan.reply_delay_ms * _NS_PER_MS
+        self.count = 0
+        """How many replies there have been."""
+
+    def forget(self) -> None:
+        """Leave all replies alone from now on."""
+        self._faults.clear()
+
+    def give(
+        self,
+        data: bytes,
+        transmit: Callable[[bytes], None],
+        later: Callable[[int, Callable[[], None]], object],
+    ) -> None:
+        """Send the next reply, or what the plan makes of it.
+
+        Args:
+            data: The reply.
+            transmit: Sends bytes.
+            later: Does something after so many nanoseconds.
+        """
+        fault = self._faults.get(self.count)
+        self.count += 1
+        if fault is ReplyFault.DROP:
+            return
+        if fault is ReplyFault.DELAY:
+            later(self._delay_ns, lambda: transmit(data))
+            return
+        transmit(data * 2 if fault is ReplyFault.DUPLICATE else data)

@@ -211,6 +211,10 @@ class Flash:
         self._cut_at = operation
         self.tear = tear
 
+    def seed_tears(self, seed: int) -> None:
+        """Choose anew what torn operations leave behind."""
+        self._random = random.Random(seed)  # noqa: S311 - reproducible, not secret
+
     def _check(self, address: int, size_bytes: int, alignment: int) -> None:
         outside = address < 0 or size_bytes < 0 or address + size_bytes > self.size_bytes
         if outside or address % alignment or size_bytes % alignment:

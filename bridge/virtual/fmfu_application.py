@@ -78,10 +78,14 @@ class FmfuApplication:
         answer = self._server.handle(self._buffers[0])
         self._buffers.popleft()  # the buffer is held as long as the work lasts
         if answer is not None:
-            hardware.uart.send(encode_frame(answer), hardware.cpu.now_ns)
-            hardware.cpu.wait_until(hardware.uart.tx_free_ns)
+            hardware.replies.give(encode_frame(answer), self._send, hardware.cpu.submit_after)
         if self._buffers:
             hardware.cpu.submit(self._work)
+
+    def _send(self, data: bytes) -> None:
+        hardware = self._hardware
+        hardware.uart.send(data, hardware.cpu.now_ns)
+        hardware.cpu.wait_until(hardware.uart.tx_free_ns)
 
     def _reset_later(self) -> None:
         self._hardware.cpu.submit_after(_RESET_NS, lambda: self._hardware.reset("smp"))

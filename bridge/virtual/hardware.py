@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bridge.virtual.clock import Timeline
 from bridge.virtual.cpu import Cpu
-from bridge.virtual.faults import FaultPlan
+from bridge.virtual.faults import FaultPlan, ReplyFaults
 from bridge.virtual.flash import Flash
 from bridge.virtual.layout import Layout
 from bridge.virtual.modem import Modem
@@ -25,6 +25,7 @@ class Hardware:
         layout: Where the slots are.
         modem: The modem core.
         faults: What goes wrong on purpose.
+        replies: What happens to replies on purpose.
         retained: What a reset leaves alone.
         reset: Resets the board; the argument says why.
         note: Records an event for people and tests.
@@ -37,6 +38,7 @@ class Hardware:
     layout: Layout
     modem: Modem
     faults: FaultPlan
+    replies: ReplyFaults
     retained: RetainedState
     reset: Callable[[str], None]
     note: Callable[..., None]

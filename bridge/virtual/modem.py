@@ -19,6 +19,7 @@ from bridge.virtual.modem_bootloader import ModemBootloader
 from bridge.virtual.modem_delta import DeltaResult, DeltaUpdater, StepResult
 from bridge.virtual.modem_network import ModemNetwork
 from bridge.virtual.modem_nvm import ModemNvm
+from bridge.virtual.modem_power import ModemOperations
 from bridge.wire.at_command import AtCommand, CommandKind
 
 EIO: Final = 5
@@ -52,6 +53,7 @@ class Modem:
         options: Its surroundings.
         model: The board that it is on.
         changed: Called when a full update has changed the modem's flash.
+        operations: Carries out what changes its memory.
 
     Attributes:
         delta: Its delta updates.
@@ -69,11 +71,12 @@ class Modem:
         model: BoardModel,
         *,
         changed: Callable[[], None] = lambda: None,
+        operations: ModemOperations | None = None,
     ) -> None:
         self.nvm = nvm
         self.options = options
-        self.delta = DeltaUpdater(nvm)
-        self.bootloader = ModemBootloader(nvm.flash, changed)
+        self.delta = DeltaUpdater(nvm, operations)
+        self.bootloader = ModemBootloader(nvm.flash, changed, operations)
         self.firmware: ModemFirmware | None = None
         self.network = ModemNetwork(cpu, notify)
         self._cpu = cpu

@@ -14,6 +14,7 @@ from bridge.image.sample_modem import is_modem_loader
 from bridge.virtual.clock import NS_PER_MS
 from bridge.virtual.modem_delta import StepResult
 from bridge.virtual.modem_flash import PAGE_BYTES, ModemFlash
+from bridge.virtual.modem_power import ModemOperations
 
 MAX_LOADER_BYTES: Final = 0x10000
 """What the shared memory of the bootloader mode holds."""
@@ -38,9 +39,16 @@ class ModemBootloader:
     Args:
         flash: The modem's flash.
         wrote: Called when the flash has changed.
+        operations: Carries out what changes it.
     """
 
-    def __init__(self, flash: ModemFlash, wrote: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        flash: ModemFlash,
+        wrote: Callable[[], None] = lambda: None,
+        operations: ModemOperations | None = None,
+    ) -> None:
+        self._operations = operations or ModemOperations()
         self._flash = flash
         self._wrote = wrote
         self._state = _State.OFF
@@ -121,6 +129,11 @@ class ModemBootloader:
             return StepResult(True)
         if not self._flash.is_valid(address, size):
             return StepResult(False)
-        pages = self._flash.program(address, data)
+        half = size // 2 & ~(_WORD_BYTES - 1)
+        erased_pages: list[int] = []
         self._wrote()
-        return StepResult(True, pages * PAGE_PROGRAM_NS)
+        self._operations.do(
+            lambda: erased_pages.append(self._flash.program(address, data)),
+            lambda: self._flash.program(address, data[:half]),
+        )
+        return StepResult(True, sum(erased_pages) * PAGE_PROGRAM_NS)

@@ -13,6 +13,7 @@ from typing import Final
 from bridge.image.sample import ModemDelta, decode_modem_delta
 from bridge.virtual.clock import NS_PER_S
 from bridge.virtual.modem_nvm import ModemNvm
+from bridge.virtual.modem_power import ModemOperations
 
 AREA_BYTES: Final = 294_912
 DIRTY_OFFSET: Final = 2_621_440
@@ -25,6 +26,7 @@ ERASE_NS: Final = 40 * NS_PER_S
 APPLY_NS: Final = 60 * NS_PER_S
 REJECT_NS: Final = 3 * NS_PER_S
 _WRITE_NS_PER_BYTE: Final = 8_000
+_WORD_BYTES: Final = 4
 
 
 class DeltaResult(IntEnum):
@@ -56,10 +58,12 @@ class DeltaUpdater:
 
     Args:
         nvm: The modem's memory.
+        operations: Carries out what changes it.
     """
 
-    def __init__(self, nvm: ModemNvm) -> None:
+    def __init__(self, nvm: ModemNvm, operations: ModemOperations | None = None) -> None:
         self._nvm = nvm
+        self._operations = operations or ModemOperations()
 
     @property
     def offset(self) -> int:
@@ -71,8 +75,12 @@ class DeltaUpdater:
         area = self._nvm.delta
         if not area.dirty:
             return StepResult(True)
-        area.content.clear()
-        area.dirty = area.scheduled = False
+
+        def erase() -> None:
+            area.content.clear()
+            area.dirty = area.scheduled = False
+
+        self._operations.do(erase)
         return StepResult(True, ERASE_NS)
 
     def write(self, data: bytes) -> StepResult:
@@ -80,7 +88,8 @@ class DeltaUpdater:
         area = self._nvm.delta
         if area.dirty or len(area.content) + len(data) > AREA_BYTES:
             return StepResult(False)
-        area.content += data
+        half = len(data) // 2 & ~(_WORD_BYTES - 1)
+        self._operations.do(lambda: area.content.extend(data), lambda: area.content.extend(data[:half]))
         return StepResult(True, len(data) * _WRITE_NS_PER_BYTE)
 
     def schedule(self) -> StepResult:
@@ -88,7 +97,7 @@ class DeltaUpdater:
         area = self._nvm.delta
         if area.dirty or not area.content:
             return StepResult(False)
-        area.scheduled = True
+        self._operations.do(lambda: setattr(area, "scheduled", True))
         return StepResult(True)
 
     def apply(self, battery_mv: int) -> tuple[DeltaResult, int] | None:
@@ -104,12 +113,16 @@ class DeltaUpdater:
             return DeltaResult.VOLTAGE_LOW, 0  # it stays scheduled
         delta = decode_modem_delta(bytes(area.content))
         result = self._judge(delta)
-        area.scheduled = False
-        area.dirty = True
-        if result is not DeltaResult.OK or delta is None:
-            return result, REJECT_NS
-        self._nvm.patch_firmware(delta.target_version, delta.target_uuid)
-        return result, APPLY_NS
+        applied = delta if result is DeltaResult.OK else None
+
+        def finish() -> None:
+            area.scheduled = False
+            area.dirty = True
+            if applied is not None:
+                self._nvm.patch_firmware(applied.target_version, applied.target_uuid)
+
+        self._operations.do(finish)  # cut short, it is still scheduled: the next start goes on with it
+        return result, REJECT_NS if applied is None else APPLY_NS
 
     def _judge(self, delta: ModemDelta | None) -> DeltaResult:
         if delta is None or hashlib.sha256(delta.payload).hexdigest() != delta.payload_sha256:

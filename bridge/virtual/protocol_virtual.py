@@ -11,6 +11,7 @@ from typing import Any
 from serial.serialutil import PortNotOpenError, SerialBase, SerialException, SerialTimeoutException
 
 from bridge.errors import BridgeError
+from bridge.virtual import registry
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.board_url import open_board
 from bridge.virtual.cable import Cable
@@ -28,6 +29,7 @@ class Serial(SerialBase):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._board: VirtualBoard | None = None
+        self._key = ""
         super().__init__(*args, **kwargs)
 
     def open(self) -> None:
@@ -45,6 +47,7 @@ class Serial(SerialBase):
                 errno.EBUSY, f"could not open port {self.port}: the virtual board's port is in use"
             )
         self._board = board
+        self._key = registry.key_of(self.port)
         self.is_open = True
         self._reconfigure_port()
 
@@ -64,10 +67,14 @@ class Serial(SerialBase):
 
     @property
     def _cable(self) -> Cable:
+        self._raise_if_gone()
+        return self.board.cable
+
+    def _raise_if_gone(self) -> None:
+        """A board that ended, or came back under another name, is not behind this port any more."""
         board = self.board
-        if not board.is_running:
+        if not board.is_running or registry.find(self._key) is not board:
             raise SerialException("the virtual board has gone away (device disconnected)")
-        return board.cable
 
     def _reconfigure_port(self) -> None:
         if self._board is not None:
@@ -87,8 +94,8 @@ class Serial(SerialBase):
     def read(self, size: int = 1) -> bytes:
         """Read up to ``size`` bytes within the port's timeout."""
         data: bytes = self._cable.read(size, self._timeout)
-        if len(data) < size and not self.board.is_running:
-            raise SerialException("the virtual board has gone away (device disconnected)")
+        if len(data) < size:
+            self._raise_if_gone()
         return data
 
     def write(self, b: Any, /) -> int:

@@ -94,15 +94,14 @@ class RecoveryConsole:
         line = self._lines.take()
         if line is None:
             return
-        cpu, uart = self._machine.cpu, self._machine.uart
+        cpu = self._machine.cpu
         cpu.spend(_LINE_NS)
         message = self._packets.take(line)
         if message is not None:
             cpu.spend(_MESSAGE_NS)
             answer = server.handle(message)
             if answer is not None:
-                uart.send(encode_frame(answer), cpu.now_ns)
-                cpu.wait_until(uart.tx_free_ns)
+                self._machine.replies.give(encode_frame(answer), self._send, cpu.submit_after)
                 self._on_command()
         if self._resetting:
             # The loop sleeps, now that the answer is out.
@@ -110,6 +109,11 @@ class RecoveryConsole:
             cpu.submit_after(_RESET_NS, lambda: self._machine.reset("recovery"))
         else:
             cpu.submit(self._work)
+
+    def _send(self, data: bytes) -> None:
+        cpu, uart = self._machine.cpu, self._machine.uart
+        uart.send(data, cpu.now_ns)
+        cpu.wait_until(uart.tx_free_ns)
 
     def _ask_for_reset(self) -> None:
         self._resetting = True

@@ -35,6 +35,19 @@ def unregister(name: str) -> None:
         _boards.pop(name, None)
 
 
+def re_enumerate(old: str, new: str | None) -> None:
+    """Take a board's port away, as USB does; it comes back under a new name, or with None not yet.
+
+    Raises:
+        BoardNotFoundError: No board has that name.
+    """
+    moved = board(old)
+    unregister(old)
+    if new is not None:
+        register(new, moved)
+    moved.cable.interrupt()
+
+
 def find(name: str) -> VirtualBoard | None:
     """The board behind a name or URL key, or None."""
     with _lock:

@@ -40,7 +40,7 @@ class SerialLteModem:
             hardware.cpu,
             hardware.uart,
             self._execute,
-            faults=hardware.faults,
+            replies=hardware.replies,
             terminator=Terminator.CRLF,
             urcs_wait=False,
         )

@@ -52,7 +52,7 @@ class SerialModem:
         self._baud = baud
         self._settings = Settings(hardware.flash, hardware.layout.storage)
         self.host = AtHost(
-            hardware.timeline, hardware.cpu, hardware.uart, self._execute, faults=hardware.faults
+            hardware.timeline, hardware.cpu, hardware.uart, self._execute, replies=hardware.replies
         )
         self._common = ModemApplication(hardware, image, lambda: self.host)
         self._xdfu = XdfuReceiver(

@@ -75,7 +75,8 @@ class SmpApplication:
         answer = self._server.handle(self._buffers[0])
         self._buffers.popleft()  # the buffer is held as long as the work lasts
         if answer is not None:
-            self._send(encode_frame(answer))
+            hardware = self._hardware
+            hardware.replies.give(encode_frame(answer), self._send, hardware.cpu.submit_after)
         if self._buffers:
             self._hardware.cpu.submit(self._work)
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from bridge.board import Board
+from bridge.lab.sample_bootloader_package import bootloader_package
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.pty_server import PtyServer
 from bridge.virtual.serial_modem_options import SerialModemOptions
-from hil_tests.bootloader_package import bootloader_package
 from hil_tests.scenarios.conftest import OLD_VERSION, Bench, image_facts, story
 
 

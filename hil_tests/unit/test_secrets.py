@@ -292,7 +292,7 @@ def test_a_key_file_that_is_missing_is_no_ones_concern_here(tmp_path: Path) -> N
 
 LEAKS = {
     "log": 'logging.getLogger("bridge.x").debug("GET %s", SECRET)',
-    "log_of_library": 'logging.getLogger("paho.x").info(SECRET)',
+    "log_of_library": 'logging.getLogger("paho.x").warning(SECRET)',
     "exception_in_log": "try:\n        raise ValueError(SECRET)\n"
     '    except ValueError:\n        logging.getLogger("bridge.x").exception("broke")',
     "stdout": "print(SECRET)",

@@ -19,7 +19,7 @@ import serial
 from bridge.board import link as link_module
 from bridge.board.link import Link
 from bridge.board.port_errors import find_holder, lost_error, open_error
-from bridge.board.ports import PortInfo
+from bridge.board.ports import PortInfo, ports_from
 from bridge.errors import BenchError, BoardNotFoundError, BridgeError, LinkError, UsageError
 
 HOLD_THE_PORT = """
@@ -327,7 +327,6 @@ def test_given_another_name_the_port_is_found_by_its_usb_serial_number(
 ) -> None:
     successor = Pty()
     known = [PortInfo(pty.path, serial_number="001051216197", interface=0)]
-    monkeypatch.setattr(link_module, "list_ports", lambda: known)
     wanted: list[tuple[str, int | None]] = []
 
     def find(serial_number: str, interface: int | None) -> PortInfo:
@@ -337,7 +336,7 @@ def test_given_another_name_the_port_is_found_by_its_usb_serial_number(
         return PortInfo(successor.path, serial_number=serial_number, interface=interface)
 
     monkeypatch.setattr(link_module, "find_port", find)
-    with opened(pty.path) as (link, _):
+    with ports_from(lambda: known), opened(pty.path) as (link, _):
         link.reopen(10)
         assert link.url == successor.path
         assert wanted == [("001051216197", 0)] * 2

@@ -152,3 +152,37 @@ def test_a_lost_answer_is_asked_for_once_more(
     replies = iter(["", line("%XVBAT: 4464")])
     peer.answers["AT%XVBAT"] = lambda _: next(replies)
     assert modem.battery_mv() == 4464
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [
+        line("Nordic Semiconductor ASA"),
+        line("352656100367872"),
+        line("nRF9151-LACA"),
+        line('#XSMVER: "v1.2.3","3.3.0"'),
+        OK,
+    ],
+)
+def test_the_late_answer_to_another_question_is_not_taken_for_one_to_this(
+    modem: Modem, peer: ScriptedPeer, stale: str
+) -> None:
+    """Answers bear no number. A reply that came late or twice would else put every later one in the wrong place."""
+    replies = iter([stale + line("mfw_nrf91x1_2.0.2"), line("mfw_nrf91x1_2.0.2")])
+    peer.answers["AT+CGMR"] = lambda _: next(replies)
+    assert modem.version() == "mfw_nrf91x1_2.0.2"
+    assert modem.model() == "nRF9151-LACA"
+
+
+@pytest.mark.parametrize("garbled", ["3526561003678722", "352656100367873", "35265610036787"])
+def test_an_imei_whose_check_digit_is_wrong_is_asked_for_once_more(
+    modem: Modem, peer: ScriptedPeer, garbled: str
+) -> None:
+    replies = iter([line(garbled), line("352656100367872")])
+    peer.answers["AT+CGSN"] = lambda _: next(replies)
+    assert modem.imei() == "352656100367872"
+
+
+def test_an_imei_that_stays_as_it_is_is_believed(modem: Modem, peer: ScriptedPeer) -> None:
+    peer.answers["AT+CGSN"] = line("350457790000000")
+    assert modem.imei() == "350457790000000"

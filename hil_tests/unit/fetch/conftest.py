@@ -1,13 +1,13 @@
 """A server, downloads from it, and a clock that costs no time."""
 
 import random
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bridge.clock import Event
 from bridge.fetch import THIS_HOST, Download, DownloadOptions
 from hil_tests.unit.fetch.origin import Origin
 
@@ -27,7 +27,7 @@ class FakeClock:
     def now_s(self) -> float:
         return self.time_s
 
-    def wait(self, interrupted: threading.Event, seconds: float) -> bool:
+    def wait(self, interrupted: Event, seconds: float) -> bool:
         self.waits.append(seconds)
         self.time_s += seconds
         self.on_wait()

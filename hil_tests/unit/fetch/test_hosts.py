@@ -15,7 +15,8 @@ from urllib3.util import parse_url
 from bridge.errors import BridgeError, ImageRefusedError, UsageError
 from bridge.fetch import THIS_HOST, HostPattern, HostRules
 from bridge.fetch.addresses import Address, Reach, reach_of, unwrapped
-from bridge.fetch.hosts import ascii_host, parse_network, split_url
+from bridge.fetch.host_names import ascii_host, split_url
+from bridge.fetch.hosts import parse_network
 from hil_tests.unit.fetch.conftest import CONTENT, Fetch, everything
 from hil_tests.unit.fetch.origin import Origin, Script, status
 

@@ -11,6 +11,7 @@ from bridge.board import Board
 from bridge.cloud import Connection, Endpoint, JobsClient, JobStatus
 from bridge.dfu import TransferImage, XdfuTarget
 from bridge.dfu.transfer import transfer
+from bridge.fetch import THIS_HOST
 from bridge.fota import (
     BoardIdentified,
     ImageAccepted,
@@ -121,7 +122,7 @@ class JobBench:
                 self.endpoint(self.thing.thing_name),
                 self.thing.thing_name,
                 self.route,
-                DownloadSettings(self.directory / "cache", ca_file=self.cloud.ca_file),
+                DownloadSettings(self.directory / "cache", ca_file=self.cloud.ca_file, rules=THIS_HOST),
                 options=self.options,
                 on_event=lambda _, event: on_event(event),
                 journal=journal,

@@ -21,12 +21,12 @@ from bridge.fota import (
 from bridge.fota.earlier_run import EarlierRun
 from bridge.fota.policy import Expectations, Policy
 from bridge.image import FileSource
+from bridge.lab.sample_bootloader_package import bootloader_package
 from bridge.lab.sample_images import SampleImages
 from bridge.lab.sample_key import other_key_pem
 from bridge.virtual import registry
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.faults import ByteFault, FaultPlan
-from hil_tests.bootloader_package import bootloader_package
 
 NAME = "bootloader-update"
 URL = f"virtual://{NAME}"

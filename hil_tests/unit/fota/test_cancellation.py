@@ -202,7 +202,7 @@ def test_an_agent_that_is_told_to_stop_leaves_a_job_that_the_next_one_brings_to_
     job_id = jobs.create_job(jobs.samples.application(NEW))
 
     def stop(event: UpdateEvent) -> None:
-        if event == StageStarted(stage):
+        if event == StageStarted(stage) or isinstance(event, Finished):
             agent.stop()
 
     with jobs.agent(stop) as agent:

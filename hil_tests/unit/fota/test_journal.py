@@ -19,6 +19,7 @@ from bridge.fota import (
     Progress,
     Stage,
     StageStarted,
+    Waiting,
 )
 from bridge.fota import journal as journal_module
 from bridge.fota.earlier_run import EarlierRun
@@ -69,7 +70,10 @@ def test_given_a_cut_off_update_when_the_same_order_comes_then_it_is_known_how_f
         until_scheduled(journal, FILE)
     with Journal(file) as journal:
         record = journal.begin(FILE)
-        assert record.earlier == EarlierRun(Stage.SCHEDULE, "1.0.0", "ef" * 32, "350123456789012")
+        left_at = record.entry.changed_at
+        assert record.earlier == EarlierRun(
+            Stage.SCHEDULE, "1.0.0", "ef" * 32, "350123456789012", left_at=left_at
+        )
         assert (record.entry.runs, record.entry.offset_bytes, record.entry.sha256) == (1, 1000, "cd" * 32)
         assert journal.entry(record.entry.number).runs == 2
 
@@ -169,12 +173,14 @@ def test_a_history_is_readable_while_the_journal_is_in_use_and_tells_the_story(f
         until_scheduled(journal, FILE)
         record = journal.begin(FILE)
         record.take(Notice(Stage.CHECK, "it waits for the reboot"))
+        for text in ("2.9 V are too little", "2.9 V are too little", "3.0 V are too little"):
+            record.take(Waiting(Stage.CHECK, "voltage-low", text))
         record.end(SUCCESS)
         ((entry, steps),) = read_history(file, 5)
     assert [step.what for step in steps] == [
-        *("fetch", "check", "transfer", "schedule", "taken-up", "note", "ended"),
+        *("fetch", "check", "transfer", "schedule", "taken-up", "note", "note", "note", "ended"),
     ]
-    assert [step.run for step in steps] == [1, 1, 1, 1, 2, 2, 2]
+    assert [step.run for step in steps] == [1, 1, 1, 1, 2, 2, 2, 2, 2]
     assert (entry.outcome, entry.running_version) == (Outcome.SUCCEEDED, "2.0.0")
     shown = json.loads(json.dumps(entry.to_dict()))
     assert (shown["name"], shown["order_sha256"], shown["outcome"]) == ("app.bin", "ab" * 32, "succeeded")

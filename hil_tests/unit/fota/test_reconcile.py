@@ -1,6 +1,7 @@
 """After a crash: whatever the journal, the board and the cloud hold, the job ends truthfully, once, and nothing is left."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -275,9 +276,15 @@ def test_a_job_that_is_gone_before_anything_was_written_is_closed_without_the_bo
     assert jobs.entry(job_id).outcome is Outcome.CANCELED
 
 
-def test_a_board_that_is_not_there_is_looked_at_later_and_the_next_job_is_worked(jobs: JobBench) -> None:
+def test_a_board_that_is_not_there_is_looked_at_later_and_the_next_job_is_worked(
+    jobs: JobBench,
+) -> None:
     gone = jobs.die_in(Stage.SCHEDULE, jobs.samples.application(NEW))
     jobs.cloud.jobs.cancel_job(gone, force=True)
+    with Journal(jobs.journal_file) as journal, journal._db.transaction() as connection:
+        connection.execute(
+            "UPDATE updates SET changed_at = changed_at - 3600"
+        )  # it is not rebooting any more
     port, jobs.port = jobs.port, "/dev/no-such-port"
     assert not jobs.reconcile()
     assert jobs.entry(gone).outcome is None
@@ -316,17 +323,25 @@ class Booting:
 HEAD = ImageHead(ImageKind.APPLICATION, "app.bin")
 
 
-def test_a_board_that_was_sent_into_its_reboot_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stage", [Stage.TRANSFER, Stage.REBOOT])
+def test_a_board_that_was_left_to_erase_or_to_reboot_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, stage: Stage
+) -> None:
     monkeypatch.setattr(earlier_module, "_KNOCK_AGAIN_S", 0.0)
     board = Booting(silent=3)
-    with patient(board, EarlierRun(Stage.REBOOT, OLD))(HEAD):
+    with patient(board, EarlierRun(stage, OLD))(HEAD):
         assert board.entered == 1
     assert board.entered == 0
 
 
-@pytest.mark.parametrize("earlier", [None, EarlierRun(Stage.TRANSFER, OLD), EarlierRun(Stage.SCHEDULE, OLD)])
-def test_a_board_that_was_not_rebooted_is_not_waited_for(earlier: EarlierRun | None) -> None:
-    with pytest.raises(BoardNotFoundError), patient(Booting(silent=1), earlier)(HEAD):
+def test_a_board_that_was_left_long_ago_is_not_waited_for() -> None:
+    long_ago = EarlierRun(Stage.REBOOT, OLD, left_at=time.time() - 3600)
+    with pytest.raises(BoardNotFoundError), patient(Booting(silent=1), long_ago)(HEAD):
+        pass
+
+
+def test_a_board_that_nobody_left_busy_is_not_waited_for() -> None:
+    with pytest.raises(BoardNotFoundError), patient(Booting(silent=1), None)(HEAD):
         pass
 
 

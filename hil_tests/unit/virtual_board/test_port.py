@@ -91,3 +91,19 @@ def test_byte_faults_hit_the_bytes_that_they_name() -> None:
     assert faults.apply(b"e") == b"ee"
     assert (faults.apply(b"f")[0] ^ ord("f")).bit_count() == 1
     assert faults.apply(b"g") == b"g"
+
+
+def test_a_board_that_comes_back_under_another_name_is_lost_to_who_has_it_open(port: Serial) -> None:
+    board = port.board
+    registry.re_enumerate("port", None)
+    with pytest.raises(serial.SerialException, match="gone away"):
+        port.read(1)
+    with pytest.raises(serial.SerialException, match="gone away"):
+        port.write(b"AT\r")
+    port.close()
+    registry.register("port", board)
+    registry.re_enumerate("port", "port-1")
+    with Serial("virtual://port-1", 115_200, timeout=5, rtscts=True) as again:
+        again.write(b"AT\r")
+        assert again.read_until(b"OK\r\n").endswith(b"OK\r\n")
+    registry.unregister("port-1")

@@ -3,7 +3,7 @@
 import pytest
 
 from bridge.lab.sample_images import SampleImages
-from bridge.virtual.faults import FaultPlan, ReplyFault
+from bridge.virtual.faults import ByteFault, FaultPlan, ReplyFault
 from hil_tests.unit.virtual_board.tapped import TappedBoard
 
 BYTE_MS = 10_000 / 115_200
@@ -116,6 +116,30 @@ def test_a_planned_fault_hits_one_reply(samples: SampleImages, fault: ReplyFault
         tapped.read_until(b"Ready\r\n")
         tapped.send(b"AT\rAT+CMEE?\r")
         assert tapped.read_until(answer) == answer
+
+
+@pytest.mark.parametrize("way", ["rx", "tx"])
+def test_the_power_can_fail_at_any_byte_on_the_line(samples: SampleImages, way: str) -> None:
+    """Byte 12 is the C of the third command, or the line feed behind the OK that follows Ready (of 9 bytes)."""
+    with TappedBoard(samples, faults=FaultPlan(**{way: {12: ByteFault.POWER_CUT}})) as tapped:  # type: ignore[arg-type]
+        tapped.read_until(b"Ready\r\n")
+        tapped.send(b"AT\rAT\rAT+CMEE?\r")
+        assert tapped.board.wait_for_event("power-off").details == {"reason": "fault plan"}
+        tapped.cable.drop_input()
+        tapped.board.power_on()
+        tapped.read_until(b"Ready\r\n")
+        assert tapped.ask("AT+CMEE?") == b"\r\n+CMEE: 0\r\n\r\nOK\r\n"
+
+
+def test_replies_are_counted_over_resets(samples: SampleImages) -> None:
+    with TappedBoard(samples, faults=FaultPlan(replies={1: ReplyFault.DROP})) as tapped:
+        tapped.read_until(b"Ready\r\n")
+        tapped.ask("AT#XRESET")
+        tapped.board.wait_for_event("ready", count=2)
+        tapped.send(b"AT+CMEE?\rAT+CMEE?\r")
+        answer = b"\r\n+CMEE: 0\r\n\r\nOK\r\n"
+        assert tapped.read_until(answer).endswith(answer)
+        assert tapped.board.replies.count == 3
 
 
 def test_a_command_line_without_end_is_refused_and_read_afresh(samples: SampleImages) -> None:

@@ -1,0 +1,1 @@
+"""Fault campaigns: updates by the thousand in simulated time, with everything going wrong that can."""

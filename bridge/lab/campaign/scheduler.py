@@ -1,0 +1,282 @@
+"""Simulated time for whole programs: threads that take turns, and a clock that jumps when all of them wait.
+
+One thread runs at a time; it hands over when it waits. Time stands still while anybody can run, and jumps to the next deadline
+when nobody can. Which of several threads goes on is drawn from a seed, so a run is the same every time, and other seeds try
+other interleavings. Programs live in processes that can be killed at any moment in which they touch something shared: none
+of their threads has an effect on the world from then on.
+"""
+
+import heapq
+import itertools
+import math
+import random
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+NS_PER_S: Final = 1_000_000_000
+_START_NS: Final = 1_000 * NS_PER_S
+_NEVER: Final = 1 << 62
+_HERE: Final = str(Path(__file__).parent)
+_SHOWN_CALLS: Final = 14
+_LONGEST_STANDSTILL: Final = 500_000
+"""So many steps without time going on are a loop that never ends."""
+
+
+class KilledError(BaseException):
+    """The process of the running thread is dead; unwinds the thread, and nothing may hold it up."""
+
+
+class StuckError(Exception):
+    """The simulated world does not get on: everybody waits for ever, or time is up."""
+
+
+class Process:
+    """Threads that die together.
+
+    Attributes:
+        name: For people.
+        dead: Its threads have no effect any more.
+        steps: How often its threads have touched something shared.
+        kill_at_step: The step at which it dies; None for never.
+    """
+
+    def __init__(self, name: str, kill_at_step: int | None = None) -> None:
+        self.name = name
+        self.dead = False
+        self.steps = 0
+        self.kill_at_step = kill_at_step
+        self.tasks: dict[Task, None] = {}
+
+
+class Task:
+    """One thread of the simulated world."""
+
+    def __init__(self, name: str, process: Process) -> None:
+        self.name = name
+        self.process = process
+        self.baton = threading.Lock()
+        self.baton.acquire()
+        self.waits = 0
+        self.waiting = False
+        self.woken = False
+        self.done = False
+        self.joining: list[Task] = []
+        self.thread_id: int | None = None
+
+
+class Scheduler:
+    """Who runs, and what time it is. The thread that makes it takes part as ``main``.
+
+    Args:
+        seed: Decides who goes on where several could, and all random numbers.
+        limit_s: How much simulated time there is.
+
+    Attributes:
+        failures: What threads died of, other than being killed.
+    """
+
+    def __init__(self, seed: int = 0, *, limit_s: float = 7 * 24 * 3600) -> None:
+        self.failures: list[tuple[str, BaseException]] = []
+        self._random = random.Random(seed)  # noqa: S311 - reproducible, not secret
+        self._now_ns = _START_NS
+        self._limit_ns = _START_NS + int(limit_s * NS_PER_S)
+        self._ready: list[Task] = []
+        self._timers: list[tuple[int, int, Task, int]] = []
+        self._order = itertools.count()
+        self._standstill = 0
+        self._stuck: str | None = None
+        self._processes: list[Process] = []
+        self._main = Task("main", self.process("main"))
+        self._current = self._main
+
+    def monotonic_ns(self) -> int:
+        """Simulated time."""
+        return self._now_ns
+
+    def uniform(self) -> float:
+        """A random number from 0 to 1."""
+        return self._random.random()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Simulated seconds since the world began."""
+        return (self._now_ns - _START_NS) / NS_PER_S
+
+    # --- processes ------------------------------------------------------------------------------------------
+
+    def process(self, name: str, kill_at_step: int | None = None) -> Process:
+        """A new process without threads."""
+        process = Process(name, kill_at_step)
+        self._processes.append(process)
+        return process
+
+    def spawn(self, process: Process, name: str, target: Callable[[], object]) -> Task:
+        """Begin a thread; it runs when whoever asks waits."""
+        task = Task(name, process)
+        process.tasks[task] = None
+        threading.Thread(target=self._live, args=(task, target), name=name, daemon=True).start()
+        task.waiting = True
+        self.wake(task)
+        return task
+
+    def kill(self, process: Process) -> None:
+        """End a process as SIGKILL does, and wait until its threads are gone."""
+        self._die(process)
+        self.wait_end(process)
+
+    def kill_all(self) -> None:
+        """End every process but the main thread's."""
+        for process in self._processes:
+            if process is not self._main.process:
+                self.kill(process)
+
+    def wait_end(self, process: Process) -> None:
+        """Wait until a process has no thread any more; called by others.
+
+        Raises:
+            StuckError: The world does not get on.
+        """
+        while process.tasks:
+            self.join(next(iter(process.tasks)))
+
+    def sleep(self, seconds: float) -> None:
+        """Let the running thread do nothing for a while."""
+        self.enter()
+        self.block(seconds)
+
+    def join(self, task: Task, timeout: float | None = None) -> None:
+        """Wait for the end of a thread."""
+        if not task.done:
+            waiting = self.enter()
+            task.joining.append(waiting)
+            self.block(timeout)
+            if waiting in task.joining:
+                task.joining.remove(waiting)
+
+    def _die(self, process: Process) -> None:
+        process.dead = True
+        for task in process.tasks:
+            if task is not self._current:
+                self.wake(task)
+
+    def _live(self, task: Task, target: Callable[[], object]) -> None:
+        task.baton.acquire()
+        task.thread_id = threading.get_ident()
+        try:
+            target()
+        except KilledError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - reported by whoever runs the world
+            if not task.process.dead:  # what a dying thread stumbles over is nobody's fault
+                self.failures.append((task.name, error))
+        task.done = True
+        del task.process.tasks[task]
+        for waiting in task.joining:
+            self.wake(waiting)
+        following = self._next()
+        self._current = following
+        following.baton.release()
+
+    def whereabouts(self) -> list[str]:
+        """Where each thread waits, innermost call first; for a world that does not get on."""
+        frames = sys._current_frames()
+        found = []
+        for process in self._processes:
+            for task in process.tasks:
+                if task.thread_id in frames:
+                    calls = traceback.extract_stack(frames[task.thread_id])
+                    ours = [
+                        each
+                        for each in reversed(calls)
+                        if _HERE not in each.filename and "bridge" in each.filename
+                    ]
+                    places = (
+                        f"{Path(each.filename).name}:{each.lineno} {each.name}"
+                        for each in ours[:_SHOWN_CALLS]
+                    )
+                    found.append(f"{process.name}/{task.name}: {' < '.join(places)}")
+        return found
+
+    # --- taking turns ---------------------------------------------------------------------------------------
+
+    def enter(self) -> Task:
+        """The running thread is about to touch something shared.
+
+        Raises:
+            KilledError: Its process is dead.
+        """
+        task = self._current
+        process = task.process
+        process.steps += 1
+        if process.steps == process.kill_at_step:
+            self._die(process)
+        if process.dead:
+            raise KilledError
+        self._standstill += 1
+        if self._standstill > _LONGEST_STANDSTILL:
+            self._standstill = 0
+            raise StuckError(f"{task.name} runs for ever without waiting for anything")
+        return task
+
+    def block(self, timeout: float | None) -> bool:
+        """Let others run until somebody wakes the running thread, or for so many seconds.
+
+        Returns:
+            Whether it was woken.
+
+        Raises:
+            KilledError: Its process died meanwhile.
+            StuckError: In the main thread: nobody can go on, or time is up.
+        """
+        task = self._current
+        task.waits += 1
+        task.waiting, task.woken = True, False
+        if timeout is not None:
+            # Rounded up, so that a deadline that was waited for has passed.
+            until_ns = self._now_ns + max(0, math.ceil(timeout * NS_PER_S))
+            heapq.heappush(self._timers, (until_ns, next(self._order), task, task.waits))
+        following = self._next()
+        if following is not task:
+            self._current = following
+            following.baton.release()
+            task.baton.acquire()
+        task.waiting = False
+        if task is self._main and self._stuck is not None:
+            reason, self._stuck = self._stuck, None
+            raise StuckError(reason)
+        if task.process.dead:
+            raise KilledError
+        return task.woken
+
+    def wake(self, task: Task) -> None:
+        """End a thread's wait."""
+        if task.waiting and not task.woken:
+            task.woken = True
+            task.waits += 1
+            self._ready.append(task)
+
+    def _next(self) -> Task:
+        ready = self._ready
+        if ready:
+            return ready.pop(self._random.randrange(len(ready)) if len(ready) > 1 else 0)
+        while self._timers:
+            at_ns, _, task, waits = heapq.heappop(self._timers)
+            if task.waits != waits:
+                continue
+            if at_ns > self._now_ns:
+                if at_ns > self._limit_ns:
+                    return self._give_up("time is up")
+                self._now_ns = at_ns
+                self._standstill = 0
+            task.waits += 1
+            return task
+        return self._give_up("everybody waits, and nothing will come")
+
+    def _give_up(self, reason: str) -> Task:
+        self._limit_ns = _NEVER  # what is cleaned up now may take its time
+        self._stuck = reason
+        return self._main
