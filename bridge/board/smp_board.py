@@ -41,12 +41,14 @@ class SmpBoard:
         link: The port.
         client: The conversation.
         in_recovery: Whether MCUboot's serial recovery answers rather than an application.
+        image_index: Number of the MCUboot image that is meant when one is identified or confirmed; 0 is the application.
     """
 
     def __init__(self, link: Link, *, line_bytes: int = DEFAULT_LINE_BYTES) -> None:
         self.link = link
         self.client = SmpClient(link, line_bytes=line_bytes)
         self.in_recovery = False
+        self.image_index = 0
 
     @classmethod
     def open(
@@ -129,8 +131,9 @@ class SmpBoard:
             LinkError: It stopped answering.
         """
         states = self.image_states()
-        running = running_image(states)
-        pending = next((state for state in states if state.pending and state.image == 0), None)
+        running = running_image(states, self.image_index)
+        waiting = (state for state in states if state.pending and state.image == self.image_index)
+        pending = next(waiting, None)
         return BoardIdentity(
             port=self.link.url,
             firmware="mcuboot-recovery" if self.in_recovery else "smp-server",
@@ -139,6 +142,19 @@ class SmpBoard:
             pending_version=pending.version if pending else None,
             on_trial=running is not None and running.active and not running.confirmed,
         )
+
+    def running_image(self) -> ImageState | None:
+        """The entry of the image that runs, of :attr:`image_index`."""
+        return running_image(self.image_states(), self.image_index)
+
+    def confirm(self) -> None:
+        """Keep the image that runs, of :attr:`image_index`.
+
+        Raises:
+            BoardRefusedError: The server does not let it be confirmed; of other images than its own few do.
+        """
+        running = self.running_image() if self.image_index else None
+        self.client.confirm(running.digest if running is not None else None)
 
     def image_states(self) -> tuple[ImageState, ...]:
         """What is in the slots; nothing when the server has no image group."""

@@ -220,9 +220,10 @@ class SmpClient:
         """Have the image with that digest started on trial at the next reset."""
         return self._write_state({"hash": bytes.fromhex(digest)})
 
-    def confirm(self) -> tuple[ImageState, ...]:
-        """Keep the image that runs."""
-        return self._write_state({"confirm": True})
+    def confirm(self, digest: str | None = None) -> tuple[ImageState, ...]:
+        """Keep the image that runs; with a digest, one of another number than the server's own."""
+        named = {} if digest is None else {"hash": bytes.fromhex(digest)}
+        return self._write_state({"confirm": True, **named})
 
     def erase(self, timeout_s: float, slot: int | None = None) -> None:
         """Erase the secondary slot, or another one; the answer comes when that is done."""

@@ -12,6 +12,7 @@ from bridge.cli.options import (
     BaudOption,
     ConfirmOption,
     FlowControlOption,
+    ImageIndexOption,
     ImageStoreOption,
     JournalOption,
     JsonOption,
@@ -80,6 +81,7 @@ def flash(
     line_bytes: LineBytesOption = 127,
     recovery: RecoveryOption = False,
     upload_image: UploadImageOption = None,
+    image_index: ImageIndexOption = 0,
     confirm: ConfirmOption = True,
     member: MemberOption = None,
     address: ProbeAddressOption = None,
@@ -109,6 +111,7 @@ def flash(
         ),
         transfer_baud=transfer_baud or None,
         check_only=check_only,
+        image_index=image_index,
         member=member,
         image_store=open_store(store),
     )

@@ -75,6 +75,14 @@ UploadImageOption = Annotated[
         help="Over SMP: image number to upload to; with MCUboot's direct upload 1 is the primary slot, 2 the secondary.",
     ),
 ]
+ImageIndexOption = Annotated[
+    int,
+    typer.Option(
+        "--image-index",
+        min=0,
+        help="Over SMP: number of the MCUboot image that is replaced, on boards with several.",
+    ),
+]
 ProbeAddressOption = Annotated[
     str | None,
     typer.Option(

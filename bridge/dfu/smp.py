@@ -114,11 +114,14 @@ class SmpTarget:
             BoardRefusedError: The board does not list it there (reason ``not-listed``).
         """
         for state in self._client.image_states():
-            if state.digest == digest and not state.active and state.slot != 0:
+            if self._is_of_ours(state) and state.digest == digest and not state.active and state.slot != 0:
                 return state
         raise BoardRefusedError(
             "the board does not list the image after its upload", reason="not-listed", hint="Upload it again."
         )
+
+    def _is_of_ours(self, state: ImageState) -> bool:
+        return state.image == self._board.image_index
 
     def _mark(self, digest: str) -> None:
         try:
@@ -148,7 +151,8 @@ class SmpTarget:
         if self._recovery:
             return
         try:
-            self._client.erase(_ERASE_TIMEOUT_S)
+            index = self._board.image_index
+            self._client.erase(_ERASE_TIMEOUT_S, 2 * index + 1 if index else None)
         except BoardRefusedError as error:
             raise BoardRefusedError(
                 "the board does not give up the image in its secondary slot",
@@ -164,12 +168,12 @@ class SmpTarget:
             return self._wanted_image >= 2 and self._wanted_image % 2 == 0
         if not self._knows_image_state():
             return False
-        if self._secondary_image(0) is None and not self._slot_info():
+        if self._secondary_image(self._board.image_index) is None and not self._slot_info():
             _log.warning(
                 "MCUboot does not tell its slots; if this build has direct upload, as Thingy:91 X has, --upload-image 2"
                 " reaches the secondary slot, with a way back"
             )
-        return self._secondary_image(0) is not None
+        return self._secondary_image(self._board.image_index) is not None
 
     def _knows_image_state(self) -> bool:
         """MCUboot's list has flags only when it was built with image states, and digests, to mark them by, may be missing."""
@@ -240,7 +244,7 @@ class SmpTarget:
         )
 
     def _check_valid(self, digest: str) -> None:
-        states = self._client.image_states()
+        states = [state for state in self._client.image_states() if self._is_of_ours(state)]
         if any(state.digest == digest for state in states):
             return
         if any(state.slot == 0 and state.digest is None for state in states):

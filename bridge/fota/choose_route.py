@@ -75,7 +75,7 @@ def route_opener(options: RouteOptions) -> RouteOpener:
     openers: dict[Transport, Callable[[ImageHead], AbstractContextManager[Route]]] = {
         Transport.AUTO: lambda head: _auto(options, head),
         Transport.XDFU: lambda _: _at(_open_at(options), _ORDERED),
-        Transport.SMP: lambda _: _smp(options, _open_smp(options), _ORDERED),
+        Transport.SMP: lambda head: _smp(options, _open_smp(options), _ORDERED, head.image_index),
         Transport.MODEM_SMP: lambda _: _modem_smp(_open_smp(options), _ORDERED),
         Transport.PROBE: lambda head: _probe(options, head),
     }
@@ -95,7 +95,7 @@ def _auto(options: RouteOptions, head: ImageHead) -> AbstractContextManager[Rout
     if head.kind in _MODEM_KINDS and _updates_modem(found):
         return _modem_smp(found, "an SMP server that updates the modem answers on the port")
     who = "MCUboot's serial recovery" if found.in_recovery else "an application's SMP server"
-    return _smp(options, found, f"{who} answers on the port")
+    return _smp(options, found, f"{who} answers on the port", head.image_index)
 
 
 def _probe(options: RouteOptions, head: ImageHead) -> AbstractContextManager[Route]:
@@ -127,13 +127,14 @@ def _modem_smp(board: SmpBoard, why: str) -> Iterator[Route]:
 
 
 @contextmanager
-def _smp(options: RouteOptions, board: SmpBoard, why: str) -> Iterator[Route]:
+def _smp(options: RouteOptions, board: SmpBoard, why: str, image_index: int) -> Iterator[Route]:
     route = SmpRoute(
         board,
         why,
         notes=UploadNotes(options.notes_file),
         upload_image=options.upload_image,
         confirms=options.confirms,
+        image_index=image_index,
     )
     try:
         if options.recovery:

@@ -77,6 +77,7 @@ class InspectedSource:
             head = self._inspector.head
         if head is None:
             raise ImageRefusedError("the file ends before it shows what it is", reason="truncated")
+        head = replace(head, image_index=self._image_index)
         if head.kind is not ImageKind.DFU_PACKAGE:
             return head
         # Any zip archive: only its end tells what is in it.
@@ -103,7 +104,7 @@ class InspectedSource:
         candidates = choose(unpack(archive, self._origin.name), self._member, self._image_index)
         self._packed = packed = for_slot(candidates, bootloader_slot)
         self._source = BytesSource(packed.data, packed.image.name)
-        return packed.head
+        return replace(packed.head, image_index=self._image_index)
 
     def finish_inspection(self) -> FirmwareImage:
         """Inspect what is left and judge the whole.

@@ -9,7 +9,7 @@ from typing import Final
 
 from bridge import clock
 from bridge.board import BoardIdentity, BootReport
-from bridge.board.smp_board import SmpBoard, running_image
+from bridge.board.smp_board import SmpBoard
 from bridge.errors import BoardRefusedError, VerificationError
 from bridge.fota.proof import WantedImage
 from bridge.fota.versions import same_version
@@ -91,7 +91,7 @@ def confirm_over_smp(board: SmpBoard, wanted: WantedImage, timeout_s: float, *, 
         return
     if by_us:
         try:
-            board.client.confirm()
+            board.confirm()
         except BoardRefusedError as error:
             raise VerificationError(
                 f"the new image runs on trial, but the board does not confirm it: {error.message}",
@@ -114,7 +114,7 @@ def _is_confirmed(board: SmpBoard, wanted: WantedImage, timeout_s: float) -> boo
     """Whether the wanted image is confirmed; one that MCUboot went back to meanwhile is, and is another one."""
     deadline = clock.monotonic() + timeout_s
     while True:
-        running = running_image(board.image_states())
+        running = board.running_image()
         if running is not None and running.confirmed:
             if not _is_wanted(running.version, running.digest, wanted):
                 raise _reverted(wanted, running.version)

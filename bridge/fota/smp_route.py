@@ -35,6 +35,7 @@ class SmpRoute:
         notes: What is remembered of uploads to MCUboot's recovery.
         upload_image: Number to upload to, instead of the one that is found out.
         confirms: Whether the bridge confirms a new image; otherwise the application must do it.
+        image_index: Number of the MCUboot image that is updated, on boards with several.
 
     Attributes:
         board: Whoever answers now.
@@ -51,7 +52,9 @@ class SmpRoute:
         notes: UploadNotes | None = None,
         upload_image: int | None = None,
         confirms: bool = True,
+        image_index: int = 0,
     ) -> None:
+        board.image_index = image_index
         self.why = why
         self.board: Board | SmpBoard = board
         self._smp = board
@@ -135,6 +138,7 @@ class SmpRoute:
         else:
             self.board = found
             if isinstance(found, SmpBoard):
+                found.image_index = self._smp.image_index
                 self._smp = found
         return found
 

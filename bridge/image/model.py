@@ -59,6 +59,7 @@ class ImageHead:
         bootloader: For an update of MCUboot itself.
         board: Board target that it was built for, if it came in a package whose manifest tells.
         soc: Chip that it was built for, likewise.
+        image_index: Number of the MCUboot image that it is for, as the order says; 0 on boards with one.
     """
 
     kind: ImageKind
@@ -71,6 +72,7 @@ class ImageHead:
     bootloader: BootloaderImage | None = None
     board: str | None = None
     soc: str | None = None
+    image_index: int = 0
 
 
 @dataclass(frozen=True)
