@@ -1,15 +1,15 @@
 """Application images over SMP: to Zephyr's server, which keeps the old image, or to MCUboot's recovery, which may not.
 
-Sources: Zephyr ``subsys/mgmt/mcumgr/grp/img_mgmt`` (the secondary slot, test and confirm); MCUboot
-``boot/boot_serial/src/boot_serial.c`` and ``boot/zephyr/Kconfig.serial_recovery`` (the primary slot, or with
-``MCUBOOT_SERIAL_DIRECT_IMAGE_UPLOAD`` any; nothing is checked; the image list shows valid images only).
+Sources: Zephyr ``subsys/mgmt/mcumgr/grp/img_mgmt`` (test and confirm); MCUboot ``boot/boot_serial/src/boot_serial.c`` (nothing
+is checked; the image list shows valid images only). Where the image goes is :mod:`bridge.dfu.smp_slots`.
 """
 
 import logging
 from typing import Any, Final
 
-from bridge.board.smp_answers import ImageState, SlotInfo, parse_upload_offset
+from bridge.board.smp_answers import ImageState, parse_upload_offset
 from bridge.board.smp_board import SmpBoard
+from bridge.dfu.smp_slots import SmpSlots
 from bridge.dfu.smp_upload import SmpUpload
 from bridge.dfu.target import TransferImage
 from bridge.dfu.upload_notes import UploadNotes
@@ -17,8 +17,6 @@ from bridge.errors import BoardRefusedError, UsageError
 from bridge.image import ImageKind
 from bridge.wire.smp_message import ImageCommand, SmpGroup, SmpOp
 
-_TRAILER_PAGE_BYTES: Final = 4096
-"""At least so much of a slot belongs to MCUboot's trailer; servers that tell the largest image have subtracted it."""
 _log = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 4096
@@ -47,18 +45,14 @@ class SmpTarget:
         self._board = board
         self._client = board.client
         self._notes = notes or UploadNotes(None)
-        self._wanted_image = upload_image
         self._recovery = board.in_recovery
-        self._slots: tuple[SlotInfo, ...] | None = None
+        self._slots = SmpSlots(board, upload_image)
         self._upload: SmpUpload | None = None
-        self._in_place: bool | None = None
 
     @property
     def in_place(self) -> bool:
         """Whether the upload goes into the slot that is run: in recovery, unless the secondary slot can be reached."""
-        if self._in_place is None:
-            self._in_place = self._recovery and not self._reaches_secondary()
-        return self._in_place
+        return self._slots.in_place
 
     @property
     def sent_bytes(self) -> int:
@@ -69,7 +63,7 @@ class SmpTarget:
         """See what is there, and find out where an interrupted upload of the same image goes on."""
         if image.kind is not ImageKind.APPLICATION:
             raise UsageError(f"SMP cannot write a {image.kind} image", reason="unsupported-kind")
-        self._check_size(image)
+        self._slots.check(image)
         start = self._unfinished_bytes(image) if self._recovery else 0
         if self._recovery and start == 0:
             self._notes.begin(self._board.link.url, image)
@@ -78,7 +72,7 @@ class SmpTarget:
             self._client.parameters(),
             image.size_bytes,
             bytes.fromhex(image.sha256) if image.sha256 else None,
-            image=self._upload_image(image.image_index),
+            image=self._slots.upload_image(image.image_index),
             start=start,
             line_buffers=_RECOVERY_LINE_BUFFERS if self._recovery else None,
         )
@@ -127,8 +121,10 @@ class SmpTarget:
         try:
             self._client.test(digest)
         except BoardRefusedError as error:
-            if error.reason == "already-pending":
-                return  # MCUboot will start it: all that was wanted
+            # A first answer may have been lost, and the second request is refused ("already pending", or "bad state" by
+            # MCUboot). The same is said when another image waits, so the list decides.
+            if any(state.digest == digest and state.pending for state in self._client.image_states()):
+                return
             raise BoardRefusedError(
                 f"the board has the image, but does not mark it for the next reset: {error.message}",
                 reason="schedule-refused",
@@ -159,62 +155,6 @@ class SmpTarget:
                 reason="not-invalidated",
                 hint="It is tried once at the next reset, and goes away with the one after that unless it is confirmed.",
             ) from error
-
-    # --- where to -------------------------------------------------------------------------------------------
-
-    def _reaches_secondary(self) -> bool:
-        """Whether recovery was built for direct upload and can mark an image: only then is there a way back."""
-        if self._wanted_image is not None:
-            return self._wanted_image >= 2 and self._wanted_image % 2 == 0
-        if not self._knows_image_state():
-            return False
-        if self._secondary_image(self._board.image_index) is None and not self._slot_info():
-            _log.warning(
-                "MCUboot does not tell its slots; if this build has direct upload, as Thingy:91 X has, --upload-image 2"
-                " reaches the secondary slot, with a way back"
-            )
-        return self._secondary_image(self._board.image_index) is not None
-
-    def _knows_image_state(self) -> bool:
-        """MCUboot's list has flags only when it was built with image states, and digests, to mark them by, may be missing."""
-        return any(
-            state.digest is not None and (state.bootable or state.active or state.confirmed)
-            for state in self._client.image_states()
-        )
-
-    def _secondary_image(self, image_index: int) -> int | None:
-        """The number that uploads to the secondary slot, if the server has such numbers (MCUboot counts from 1).
-
-        Without direct upload MCUboot tells a number of one slot only, and not always of the one that it means.
-        """
-        numbers = {slot.slot: slot.upload_image_id for slot in self._slot_info() if slot.image == image_index}
-        return numbers.get(1) or None if numbers.get(0) is not None else None
-
-    def _upload_image(self, image_index: int) -> int:
-        if self._wanted_image is not None:
-            return self._wanted_image
-        if self._recovery and not self.in_place:
-            return self._secondary_image(image_index) or image_index
-        return image_index
-
-    def _slot_info(self) -> tuple[SlotInfo, ...]:
-        if self._slots is None:
-            self._slots = self._client.slot_info()
-        return self._slots
-
-    def _check_size(self, image: TransferImage) -> None:
-        slot = 0 if self.in_place else 1
-        sizes = [
-            info.max_image_bytes or (info.size_bytes and info.size_bytes - _TRAILER_PAGE_BYTES)
-            for info in self._slot_info()
-            if (info.image, info.slot) == (image.image_index, slot)
-        ]
-        room = next((size for size in sizes if size is not None), None)
-        if room is not None and image.size_bytes > room:
-            raise BoardRefusedError(
-                f"the image of {image.size_bytes} bytes does not fit into the board's slot of {room}",
-                reason="too-large",
-            )
 
     # --- resuming, refusing ---------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ def codes_of(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.AnnAssign | ast.Assign) and node.value is not None:
         target = node.targets[0] if isinstance(node, ast.Assign) else node.target
         name = target.id if isinstance(target, ast.Name) else ""
-        if name in ("default_reason", "reason"):
+        if name in ("default_reason", "reason") and not isinstance(node.value, ast.Call):
             yield from texts(node.value)
         elif name.endswith(TABLES):
             values = node.value.values if isinstance(node.value, ast.Dict) else [node.value]

@@ -246,3 +246,11 @@ def test_given_an_image_that_runs_on_trial_then_who_sends_it_again_is_told_how_t
     with SmpBoard.open(f"virtual://{NAME}") as board:
         board.client.confirm()
         assert not board.identify().on_trial
+
+
+def test_given_an_image_number_that_the_board_does_not_have_then_nothing_is_written(rig: Rig) -> None:
+    _, end, _ = rig.update(rig.samples.application("1.1.0"), image_index=1)
+    assert (end.outcome, end.reason) == (Outcome.FAILED, "wrong-image-index")
+    assert rig.board.call(
+        lambda: rig.board.flash.is_erased(rig.board.layout.secondary.address, rig.board.layout.secondary.size)
+    )
