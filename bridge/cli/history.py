@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from bridge.cli.journals import default_journals
@@ -53,7 +54,7 @@ def history(
         for entry, steps in found:
             emit_json({"event": "update", **entry.to_dict(), "steps": [step.to_dict() for step in steps]})
     elif found:
-        out.print(_table(found), width=None if out.is_terminal else _WIDE)
+        (out if out.is_terminal else Console(highlight=False, width=_WIDE)).print(_table(found))
     else:
         console.print("Nothing was updated yet.")
 
