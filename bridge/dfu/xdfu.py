@@ -22,6 +22,7 @@ from bridge.dfu.xdfu_tuning import (
     CHUNK_WITH_FLOW_CONTROL_BYTES,
     CHUNK_WITHOUT_FLOW_CONTROL_BYTES,
     SHORTER_CHUNK_BYTES,
+    SHORTEST_CHUNK_BYTES,
     STREAMED_CHUNK_BYTES,
     XdfuTiming,
 )
@@ -337,7 +338,7 @@ class XdfuTarget:
         self._streams = False
         self._stream = None
         first = self._chunk_bytes > SHORTER_CHUNK_BYTES
-        self._chunk_bytes = SHORTER_CHUNK_BYTES if first else CHUNK_WITHOUT_FLOW_CONTROL_BYTES
+        self._chunk_bytes = SHORTER_CHUNK_BYTES if first else SHORTEST_CHUNK_BYTES
 
     def _overwrite_first_page(self) -> None:
         self._at.command_again(init_command(self._type, _PAGE_BYTES), timeout_s=self._timing.command_s)

@@ -30,13 +30,17 @@ CHUNK_WITH_FLOW_CONTROL_BYTES: Final = 32 * 1024
 idles. At 1 Mbaud, with flash as slow as the nRF91's, 4 KiB chunks give 22.0 kB/s, 32 KiB give 24.5 and larger ones no
 more (virtual board, real timing); but every 32 KiB more let a failure go unnoticed for another second."""
 
-CHUNK_WITHOUT_FLOW_CONTROL_BYTES: Final = 508
+CHUNK_WITHOUT_FLOW_CONTROL_BYTES: Final = 4096
+"""What the board's data mode collects before it writes any of it to flash (``SM_DATAMODE_BUF_SIZE``), so that nothing but
+the three bytes of the nudge arrives while the CPU stands still. Where it is smaller, or where the host pauses within a
+chunk and the board writes early, bytes are lost, and the next attempt uses the shortest chunks."""
+
+SHORTEST_CHUNK_BYTES: Final = 508
 """While flash is erased (87 ms) the CPU takes nothing from the UART, and without RTS what its buffers cannot
-hold is lost. They are 3 x 256 bytes, of which one may be nearly used up by the command; so chunk and nudge
-fit into two."""
+hold is lost. They are 3 x 256 bytes, of which one may be in use; so chunk and nudge fit into two."""
 
 SHORTER_CHUNK_BYTES: Final = 8 * 1024
-"""After the first loss. After the second, chunks are as short as without flow control: perhaps the board has none."""
+"""After the first loss. After the second, chunks are as short as can be: perhaps the board has no flow control."""
 
 BUFFERED_BYTES: Final = 16 * 1024
 """What may still be on its way (host driver, debug probe, board) when the host's last write has returned."""

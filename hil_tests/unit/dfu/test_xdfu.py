@@ -82,12 +82,21 @@ def test_images_of_every_size_around_a_chunk_arrive_whole(size: int) -> None:
         assert modem.sessions == [IMAGE[:size]]
 
 
-def test_without_flow_control_a_chunk_fits_the_boards_buffers() -> None:
-    with bench(flow_control=False) as (modem, _, target):
-        run_all(target, IMAGE[:2000])
-        assert modem.sessions == [IMAGE[:2000]]
+def test_without_flow_control_a_chunk_fits_what_data_mode_collects_and_after_a_loss_the_uarts_buffers() -> (
+    None
+):
+    with bench(flow_control=False) as (modem, board, target):
+        lost = iter([True])
+
+        def lose_once(data: bytes) -> bytes:
+            return data[:-100] if len(data) > 1000 and next(lost, False) else data
+
+        board.link.outgoing_hook = lose_once
+        run_all(target, IMAGE[:9000])
+        assert modem.sessions[-1] == IMAGE[:9000]
         sizes = [int(size) for size in re.findall(rb"AT#XDFUWRITE=0,\d+,(\d+)\r", bytes(modem.received))]
-        assert max(sizes) + len(b"AT\r") <= 2 * 256
+        assert sizes[0] == 4096
+        assert max(sizes[1:]) + len(b"AT\r") <= 2 * 256
 
 
 def test_urcs_in_between_change_nothing() -> None:
