@@ -121,9 +121,9 @@ class SmpTarget:
         try:
             self._client.test(digest)
         except BoardRefusedError as error:
-            # A first answer may have been lost, and the second request is refused ("already pending", or "bad state" by
-            # MCUboot). The same is said when another image waits, so the list decides.
-            if any(state.digest == digest and state.pending for state in self._client.image_states()):
+            # "Already pending": the slot will be started at the next reset, and it holds our image. A torn trailer hides
+            # that from the list. After a lost answer MCUboot refuses the second request otherwise, and the list decides.
+            if error.reason == "already-pending" or self.check_listed(digest).pending:
                 return
             raise BoardRefusedError(
                 f"the board has the image, but does not mark it for the next reset: {error.message}",

@@ -192,7 +192,7 @@ class Slots(Server):
             return super().__call__(request)
         if request.op == SmpOp.WRITE:
             self.marks += 1
-            return {"err": {"group": 1, "rc": 28}} if self.marks > 1 else None
+            return {"err": {"group": 1, "rc": 1}} if self.marks > 1 else None
         pending = self.marks > 0 and not self._forgets
         new = {"slot": 1, "version": "2.0.0", "hash": self._digest, "bootable": True, "pending": pending}
         old = {"slot": 0, "version": "1.0.0", "hash": bytes(32), "active": True, "confirmed": True}
