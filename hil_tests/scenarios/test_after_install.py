@@ -26,7 +26,7 @@ def test_an_image_that_is_not_confirmed_is_gone_after_the_next_reset_and_the_job
 ) -> None:
     before = nrf91_board.version()
     image = nrf91_images.build.application("2.0.0", behaviour={"confirm": False})
-    done = nrf91_deploy(image).work()
+    done = nrf91_deploy(image).work(confirm_timeout_s=0.5)
     assert (done.status, done.reason) == ("FAILED", "reverted")
     assert nrf91_board.version() == before
 
@@ -50,7 +50,7 @@ def test_an_application_that_finds_no_network_and_so_does_not_confirm_itself_is_
 ) -> None:
     before = nrf91_board.version()
     image = nrf91_images.build.application("2.0.0", behaviour={"registers": False, "confirm": False})
-    done = nrf91_deploy(image).work()
+    done = nrf91_deploy(image).work(confirm_timeout_s=0.5)
     assert (done.status, done.reason) == ("FAILED", "reverted")
     assert nrf91_board.version() == before
 
