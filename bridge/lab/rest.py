@@ -62,7 +62,17 @@ def jobs_routes(
         clock: The store's clock.
         read_document: Reads the S3 object that a job's ``documentSource`` names; without it such jobs are refused.
     """
-    control = {
+    return routes_of(jobs_handlers(store, mqtt_endpoint, clock, read_document))
+
+
+def jobs_handlers(
+    store: JobsStore,
+    mqtt_endpoint: Callable[[], str],
+    clock: Clock = time.time,
+    read_document: DocumentReader | None = None,
+) -> dict[ServiceName, Handlers]:
+    """Give the handlers behind :func:`jobs_routes`; whoever knows more of an operation may replace its handler."""
+    control: dict[str, Handler] = {
         **ThingsRest(store, mqtt_endpoint).handlers,
         **ControlRest(store, clock, read_document).handlers,
         **ExecutionsRest(store, clock).handlers,
@@ -70,7 +80,7 @@ def jobs_routes(
         **TagsRest(store).handlers,
         **{name: _refusal(name) for name in NOT_EMULATED},
     }
-    return routes_of({CONTROL_PLANE: control, DATA_PLANE: DeviceRest(store, clock).handlers})
+    return {CONTROL_PLANE: control, DATA_PLANE: DeviceRest(store, clock).handlers}
 
 
 def device_routes(store: JobsStore, clock: Clock = time.time) -> list[BaseRoute]:
