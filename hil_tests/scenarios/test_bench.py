@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bridge.cli.app import run
+from bridge.cli.journals import port_for_us
 from bridge.lab.jobs_model import ExecutionStatus
 from bridge.lab.local_cloud import LocalCloud
 from bridge.lab.sample_images import SampleImages
@@ -84,7 +85,11 @@ class Rack:
 
     def run(self, *options: str) -> int:
         """``run --bench`` in this process; its exit code."""
-        self.monkeypatch.setattr(sys, "argv", ["nrf91-bridge", *self.arguments(*options)])
+        return self.command(*self.arguments(*options))
+
+    def command(self, *arguments: str) -> int:
+        """Run the command line in this process; returns its exit code."""
+        self.monkeypatch.setattr(sys, "argv", ["nrf91-bridge", *arguments])
         return run()
 
 
@@ -132,8 +137,7 @@ def test_all_boards_get_their_jobs_done_from_one_download(
 
 def run_history(rack: Rack, capsys: pytest.CaptureFixture[str]) -> dict[object, object]:
     """Outcome by thing in the journal that all boards share."""
-    rack.monkeypatch.setattr(sys, "argv", ["nrf91-bridge", "history", "--json"])
-    assert run() == 0
+    assert rack.command("history", "--json") == 0
     return {event["thing"]: event["outcome"] for event in _events(capsys.readouterr().out)}
 
 
@@ -160,8 +164,6 @@ def test_failure_of_one_board_stops_no_other_and_the_worst_exit_code_counts(
 def test_board_that_somebody_else_works_on_is_a_bench_error_of_its_own(
     rack: Rack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bridge.cli.journals import port_for_us  # noqa: PLC0415
-
     rack.order("right", "right")
     with port_for_us(rack.ports["left"], "somebody"):
         assert rack.run("--once", "--bench-board", "left", "--bench-board", "right") == 9
@@ -203,6 +205,52 @@ def _run_until(rack: Rack, enough: Callable[[dict[str, object]], bool]) -> int:
             return process.wait()
         finally:
             watchdog.cancel()
+
+
+def test_status_tells_ports_holders_versions_and_last_jobs(
+    rack: Rack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rack.order("right", "right")
+    assert rack.run("--once", "--bench-board", "right") == 0
+    rack.write_file(left="/dev/does-not-exist")
+    capsys.readouterr()
+
+    with port_for_us(rack.ports["middle"], "somebody"):
+        assert rack.command("bench", "status", "--bench", str(rack.file), "--json") == 3
+        rows = _events(capsys.readouterr().out)
+        assert rack.command("bench", "status", "--bench", str(rack.file)) == 3
+        table = capsys.readouterr().out
+
+    left, middle, right = rows[:3]
+    assert (left["state"], left["reason"]) == ("missing", "port-missing")
+    assert middle["state"] == "held"
+    assert str(middle["holder"]).startswith("somebody (process ")
+    assert right["state"] == "answers"
+    identity, last = right["identity"], right["last_update"]
+    assert isinstance(identity, dict)
+    assert isinstance(last, dict)
+    assert identity["application_version"] == f"v{NEW}"
+    assert (last["outcome"], last["thing"]) == ("succeeded", rack.thing("right"))
+    assert "1 of 3 boards cannot be worked: left is missing" in str(rows[3]["message"])
+    assert [line.split()[0] for line in table.splitlines()] == ["board", *NAMES]
+    assert NEW in table.splitlines()[3]
+
+
+def test_status_finds_programs_that_know_nothing_of_our_locks(
+    rack: Rack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        Path(rack.ports["left"]).open("rb") as port,
+        subprocess.Popen(["sleep", "300"], stdin=port) as holder,
+    ):
+        try:
+            options = ("--bench-board", "left", "--no-ask", "--json")
+            assert rack.command("bench", "status", "--bench", str(rack.file), *options) == 0
+        finally:
+            holder.kill()
+
+    (row,) = _events(capsys.readouterr().out)
+    assert (row["state"], row["holder"]) == ("held", f"sleep (process {holder.pid})")
 
 
 @pytest.mark.parametrize(
