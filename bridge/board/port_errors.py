@@ -118,13 +118,11 @@ def _process_ids() -> Iterator[int]:
 
 
 def _open_files(pid: int) -> list[str]:
-    links: list[str] = []
     try:
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            links.append(os.readlink(entry))  # noqa: PTH115 - Path.readlink would normalise pipes and sockets
+        # Path.readlink would normalise pipes and sockets.
+        return [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]  # noqa: PTH115
     except OSError:
-        pass  # another user's process, or one that just ended
-    return links
+        return []  # another user's process, or one that just ended
 
 
 def _process_name(pid: int) -> str:
