@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bridge.cli import bench_status
+from bridge.cli import bench_fleet, bench_status
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, out, use_json
 
@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Measure uploads, and look at a bench with many boards.")
     group.callback(invoke_without_command=True)(speed)
     group.command("speed")(speed)
+    group.command("fleet")(bench_fleet.fleet)
     group.command("status")(bench_status.status)
     app.add_typer(group, name="bench")
 
