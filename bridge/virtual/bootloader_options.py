@@ -56,6 +56,7 @@ class BootloaderOptions:
         progressive_erase: ``BOOT_ERASE_PROGRESSIVELY``: pages are erased when data for them comes, not the whole slot
             at first.
         baud: Rate of its UART.
+        downgrade_prevention: ``MCUBOOT_DOWNGRADE_PREVENTION``: an older version than the running one is refused.
         interrupt_driven: The UART is read by an interrupt handler, as MCUboot's Zephyr port does it, which cannot run while
             flash is busy; otherwise it receives as the board's UART does.
     """
@@ -74,6 +75,7 @@ class BootloaderOptions:
     receive_bytes: int = 1024
     progressive_erase: bool = True
     baud: int = 115_200
+    downgrade_prevention: bool = True
     interrupt_driven: bool = True
 
 
