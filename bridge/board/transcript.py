@@ -96,14 +96,18 @@ class TranscriptWriter:
         }
         self._write(header)
 
-    def tell(self, port: str, way: Direction, data: bytes) -> None:
-        """Record bytes, or that a port was opened or lost."""
+    def tell(self, port: str, way: Direction, data: bytes, t_s: float | None = None) -> None:
+        """Record bytes, or that a port was opened or lost; now, or with the time at which it had happened."""
         with self._lock:
             masked = data
             if data:
                 mask = self._masks.setdefault((port, way), SecretMask(incoming=way == "in"))
                 masked = mask.feed(data)
-            record: dict[str, object] = {"t_s": self._now_s(), "port": redact_text(port), "way": way}
+            record: dict[str, object] = {
+                "t_s": self._now_s() if t_s is None else round(t_s, 6),
+                "port": redact_text(port),
+                "way": way,
+            }
             if data:
                 record |= _encoded(masked)
             if masked != data:
