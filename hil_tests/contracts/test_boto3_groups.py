@@ -330,7 +330,9 @@ def _refused_by_name(iot: Any) -> None:
         assert caught.value.response["Error"]["Code"] == "InvalidRequestException"
 
 
-def test_given_other_handlers_then_served_with_their_members_from_path_header_and_body(tmp_path: Path) -> None:
+def test_given_other_handlers_then_served_with_their_members_from_path_header_and_body(
+    tmp_path: Path,
+) -> None:
     seen: list[object] = []
     certificates = Certificates(tmp_path)
 
