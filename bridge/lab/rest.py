@@ -98,11 +98,23 @@ def routes_of(services: Mapping[ServiceName, Handlers]) -> list[BaseRoute]:
     for name, handlers in services.items():
         for key, handler in handlers.items():
             operation = service(name).operations[key]
-            at = (operation.method, operation.uri)
+            at = (operation.method, _path(operation))
             table.setdefault(at, {})[name] = _endpoint(operation, handler)
     # Fixed parts of a path go before members: ``…/jobs/$next`` before ``…/jobs/{jobId}``.
     ordered = sorted(table.items(), key=lambda entry: entry[0][1].replace("{", "~"))
     return [Route(path, _by_service(choices), methods=[method]) for (method, path), choices in ordered]
+
+
+def _path(operation: Operation) -> str:
+    """The operation's path for starlette; a member without a pattern may hold slashes, as an ARN does."""
+    model = service(operation.service)
+
+    def member(match: re.Match[str]) -> str:
+        shapes = model.shapes[operation.input_shape or ""]["members"].values()
+        one = next(shape for shape in shapes if shape.get("locationName") == match.group(1))
+        return match.group() if "pattern" in model.shapes[one["shape"]] else f"{{{match.group(1)}:path}}"
+
+    return re.sub(r"\{(\w+)\}", member, operation.uri)
 
 
 def _by_service(choices: Mapping[str, _Endpoint]) -> _Endpoint:
