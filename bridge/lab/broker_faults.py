@@ -21,6 +21,11 @@ class Fault(StrEnum):
     CUT_ON_DELIVERY = "cut-on-delivery"
     """The connection breaks instead of delivering; a QoS 1 message stays in a persistent session."""
 
+    THROTTLE_PUBLISH = "throttle-publish"
+    """The client's message is over the quota of publishes: discarded, without an acknowledgement in MQTT 3.1.1."""
+    THROTTLE_CONNECT = "throttle-connect"
+    """A CONNECT is over the quota and refused; the "topic" is the client id."""
+
 
 @dataclass
 class _Armed:

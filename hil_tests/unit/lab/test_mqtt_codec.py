@@ -134,7 +134,7 @@ def test_given_a_packet_the_standard_forbids_when_fed_then_malformed(why: str, d
 
 
 @pytest.mark.parametrize(
-    "data", ["100d 0004 4d515454 05 02 0000 00 0000", "100e 0006 4d5149736470 03 02 0000 0000"]
+    "data", ["100c 0004 4d515454 06 02 0000 0000", "100e 0006 4d5149736470 03 02 0000 0000"]
 )
 def test_given_another_protocol_level_when_fed_then_it_can_be_told_apart(data: str) -> None:
     with pytest.raises(UnacceptableProtocolError):
