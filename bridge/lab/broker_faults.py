@@ -23,8 +23,6 @@ class Fault(StrEnum):
 
     THROTTLE_PUBLISH = "throttle-publish"
     """The client's message is over the quota of publishes: discarded, without an acknowledgement in MQTT 3.1.1."""
-    THROTTLE_CONNECT = "throttle-connect"
-    """A CONNECT is over the quota and refused; the "topic" is the client id."""
 
 
 @dataclass
@@ -41,16 +39,31 @@ class BrokerFaults:
         self._lock = threading.Lock()
         self._armed: list[_Armed] = []
         self._fired: list[tuple[Fault, str]] = []
+        self._refusals: dict[str, int] = {}
 
     def arm(self, fault: Fault, topic_filter: str, *, times: int = 1) -> None:
         """Let the next ``times`` messages whose topic matches suffer this fault."""
         with self._lock:
             self._armed.append(_Armed(fault, topic_filter, times))
 
+    def throttle_connects(self, client_id: str, *, times: int = 1) -> None:
+        """Refuse the next CONNECTs with this client id, as if they were over the quota."""
+        with self._lock:
+            self._refusals[client_id] = times
+
+    def take_refusal(self, client_id: str) -> bool:
+        """Whether this CONNECT shall be refused; counts it if so."""
+        with self._lock:
+            left = self._refusals.pop(client_id, 0)
+            if left > 1:
+                self._refusals[client_id] = left - 1
+            return left > 0
+
     def clear(self) -> None:
         """Forget what has not fired yet."""
         with self._lock:
             self._armed.clear()
+            self._refusals.clear()
 
     @property
     def fired(self) -> list[tuple[Fault, str]]:

@@ -66,9 +66,7 @@ class Router:
 
     def may_connect_now(self, client_id: str) -> bool:
         """Whether the quota of CONNECTs with one client id lets another one in."""
-        return not self.faults.take(Fault.THROTTLE_CONNECT, client_id) and self._connects.take(
-            client_id, self.now_s
-        )
+        return not self.faults.take_refusal(client_id) and self._connects.take(client_id, self.now_s)
 
     def attach(self, link: ClientLink, connect: Connect, access: Access, expiry_s: int) -> bool:
         """Bind a link to its session; an older connection of the same client id is thrown out first.
