@@ -113,6 +113,11 @@ class Mosquitto:
         """TCP port, once started."""
         return self._port
 
+    @property
+    def pid(self) -> int | None:
+        """Process id, while it runs."""
+        return None if self._process is None else self._process.pid
+
     def start(self) -> Self:
         """Start the process and wait until it says that it runs.
 
