@@ -23,6 +23,7 @@ from bridge.lab.image_faults import ImageFaults
 from bridge.lab.presign import Presigner
 
 PREFIX: Final = "/images/"
+_KEPT_REQUESTS: Final = 10_000
 _DENIED: Final = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>'
 
 
@@ -45,7 +46,7 @@ class ImageServer:
 
     Attributes:
         faults: What goes wrong on purpose.
-        requests: What was asked, in order.
+        requests: What was asked lately, in order.
     """
 
     def __init__(self, base_url: Callable[[], str], presigner: Presigner | None = None) -> None:
@@ -109,6 +110,7 @@ class ImageServer:
             entry = ImageRequest(request.method, name, request.headers.get("range"), status)
             with self._lock:
                 self.requests.append(entry)
+                del self.requests[:-_KEPT_REQUESTS]
 
         name = request.path_params["name"]
         return NotedResponse(self._choose(request, name), note)

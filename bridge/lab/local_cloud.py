@@ -1,6 +1,6 @@
 """The local cloud in one object: throw-away CA, MQTT broker, Jobs service, HTTPS, started and stopped together.
 
-Certificates can live in a state directory and so survive; jobs live in memory and do not.
+Certificates, jobs and thing groups can live in a state directory and so survive.
 """
 
 import logging
@@ -32,10 +32,10 @@ BrokerKind = Literal["builtin", "mosquitto"]
 
 NOT_EMULATED: Final = (
     "IAM and AWS policies: a certificate's common name is its thing; HTTP signatures are not verified",
-    "thing groups, continuous jobs, rollout rates, abort criteria, schedules, job templates",
+    "job templates, maintenance windows, dynamic thing groups, package versions, namespaces of Greengrass",
     "shadows, rules, fleet provisioning, MQTT 5, MQTT over WebSocket, QoS 2 (AWS refuses that too)",
     "throttling, and replaying a stored session at 10 messages a second",
-    "jobs that outlive this process: they are in memory; certificates survive in a state directory",
+    "quotas of an account; jobs and groups outlive this process only in a state directory",
 )
 """What a person used to AWS IoT Core must not expect here."""
 
@@ -54,7 +54,7 @@ class LocalCloud:
     """AWS IoT Core's jobs on one machine, as a context manager.
 
     Args:
-        state_dir: Where CA and certificates live; without it a temporary directory, removed at the end.
+        state_dir: Where CA, certificates, jobs and groups live; without it a temporary directory, removed at the end.
         host: Address to listen on; anything but loopback lets others in.
         mqtt_port: Port of the broker; 0 picks a free one.
         https_port: Port of images and the AWS-like API; 0 picks a free one.
@@ -183,6 +183,8 @@ class LocalCloud:
             front = self._start_builtin(stack, cert_file, key_file)
         else:
             front = self._start_mosquitto(stack, directory / "mosquitto", cert_file, key_file)
+        if self._state_dir is not None:
+            stack.enter_context(self.jobs.kept_in(directory / "jobs.sqlite3"))
         stack.enter_context(JobsService(self.jobs, front, clock=self._clock))
         routes = jobs_routes(self.jobs, mqtt_endpoint=self._endpoint_text, clock=self._clock)
         server = HttpsServer(
