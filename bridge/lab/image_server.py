@@ -104,14 +104,16 @@ class ImageServer:
         """URL of a published image that works for so many seconds, as if it had been signed some time ago."""
         return self._presigner.url(self.url(name), expires_s, age_s=age_s)
 
-    async def _answer(self, request: Request) -> Response:
-        def note(status: int) -> None:
-            entry = ImageRequest(request.method, name, request.headers.get("range"), status)
-            with self._lock:
-                self.requests.append(entry)
+    def note(self, method: str, name: str, asked_range: str | None, status: int) -> None:
+        """Count a request; for requests of objects in buckets too, named ``bucket/key``."""
+        with self._lock:
+            self.requests.append(ImageRequest(method, name, asked_range, status))
 
-        name = request.path_params["name"]
-        return NotedResponse(self._choose(request, name), note)
+    async def _answer(self, request: Request) -> Response:
+        name, asked = request.path_params["name"], request.headers.get("range")
+        return NotedResponse(
+            self._choose(request, name), lambda status: self.note(request.method, name, asked, status)
+        )
 
     def _choose(self, request: Request, name: str) -> Response:
         with self._lock:
