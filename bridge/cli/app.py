@@ -16,9 +16,11 @@ from bridge.cli import (
     flash,
     history,
     image,
+    job,
     probe,
     run_agent,
     smp,
+    thing,
     virtual_board,
 )
 from bridge.cli.output import console, report_error
@@ -44,6 +46,8 @@ for group in (
     image,
     virtual_board,
     cloud,
+    job,
+    thing,
     campaign,
     bench,
 ):
