@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
 def run_cloud(
     state: Annotated[
         Path | None,
-        typer.Option("--state", help="Keep CA and certificates here; otherwise they are thrown away."),
+        typer.Option(
+            "--state", help="Keep CA, certificates, jobs and groups here; otherwise they are thrown away."
+        ),
     ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on and to be reached by; all but loopback lets others in.")

@@ -1,7 +1,7 @@
 """Judging a job document before a job is made of it: what the bridge would refuse, and what a person may have meant otherwise.
 
-Source: the same as :mod:`bridge.cloud.document`; limits of Nordic's own library (``aws_fota.c``, Kconfig defaults of NCS 2.9) for
-boards that work their jobs themselves.
+Source: the same as :mod:`bridge.cloud.document`; limits of Nordic's own library (``aws_fota.c``, Kconfig defaults of NCS 2.9)
+for boards that work their jobs themselves.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The local cloud in one object: throw-away CA, MQTT broker, Jobs service, HTTPS, started and stopped together.
 
-Certificates, policies, buckets and the key that signs requests can live in a state directory and so survive; jobs live in
-memory and do not. The state directory also says where the cloud is (:mod:`bridge.cloud.local_state`).
+Certificates, policies, jobs, groups, buckets and the key that signs requests can live in a state directory and so survive. It
+also says where the cloud is (:mod:`bridge.cloud.local_state`).
 """
 
 import logging
@@ -32,8 +32,8 @@ from bridge.lab.pki import LabPki
 from bridge.lab.presign import REGION, Presigner
 from bridge.lab.registry import Registry
 from bridge.lab.registry_model import RegistryRefusedError
-from bridge.lab.rest import jobs_routes
-from bridge.lab.rest_registry import registry_routes
+from bridge.lab.rest import jobs_routes, routes_of
+from bridge.lab.rest_registry import RegistryRest
 from bridge.lab.rest_values import thing_arn
 from bridge.lab.s3_places import find_object
 from bridge.lab.s3_service import S3Service
@@ -48,10 +48,10 @@ BUCKET: Final = "nrf91-bridge"
 """A bucket that is there from the start."""
 NOT_EMULATED: Final = (
     "IAM: signatures of S3 requests are verified, those of the Jobs and registry API are not",
-    "thing groups, continuous jobs, rollout rates, abort criteria, schedules, job templates",
+    "job templates, maintenance windows, dynamic thing groups, package versions, namespaces of Greengrass",
     "shadows, rules, fleet provisioning, MQTT 5, MQTT over WebSocket, QoS 2 (AWS refuses that too)",
     "throttling, and replaying a stored session at 10 messages a second",
-    "jobs that outlive this process: they are in memory; certificates survive in a state directory",
+    "quotas of an account; jobs and groups outlive this process only in a state directory",
 )
 """What a person used to AWS IoT Core must not expect here."""
 
@@ -70,7 +70,7 @@ class LocalCloud:
     """AWS IoT Core's jobs on one machine, as a context manager.
 
     Args:
-        state_dir: Where CA and certificates live; without it a temporary directory, removed at the end.
+        state_dir: Where CA, certificates, jobs and groups live; without it a temporary directory, removed at the end.
         host: Address to listen on; anything but loopback lets others in.
         mqtt_port: Port of the broker; 0 picks a free one.
         https_port: Port of images and the AWS-like API; 0 picks a free one.
@@ -216,6 +216,8 @@ class LocalCloud:
             front = self._start_builtin(stack, cert_file, key_file)
         else:
             front = self._start_mosquitto(stack, directory / "mosquitto", cert_file, key_file)
+        if self._state_dir is not None:
+            stack.enter_context(self.jobs.kept_in(directory / "jobs.sqlite3"))
         stack.enter_context(JobsService(self.jobs, front, clock=self._clock))
         server = HttpsServer(
             self._routes(),
@@ -250,7 +252,7 @@ class LocalCloud:
         return [
             *self.images.routes,
             s3.signed_route,
-            *registry_routes(self.registry, self._pki),
+            *routes_of({"iot": RegistryRest(self.registry, self._pki).handlers}),
             *jobs_routes(self.jobs, mqtt_endpoint=self._endpoint_text, clock=self._clock),
             s3.rest_route,
         ]

@@ -244,9 +244,17 @@ class Registry:
             policy = self.policy(name)
             if version_id == policy.default_id:
                 raise RegistryRefusedError("DeleteConflictException", "Cannot delete the default version.")
-            if version_id not in {each.version_id for each in policy.versions}:
-                raise _not_found(f"Policy version not found (name={name}, version={version_id})")
-            policy.versions = [each for each in policy.versions if each.version_id != version_id]
+            policy.versions.remove(policy.version(version_id))
+
+    def set_default_policy_version(self, name: str, version_id: str) -> None:
+        """Put a version in force.
+
+        Raises:
+            RegistryRefusedError: It is not there.
+        """
+        with self._change():
+            policy = self.policy(name)
+            policy.default_id = policy.version(version_id).version_id
 
     def delete_policy(self, name: str) -> None:
         """Remove a policy.

@@ -15,25 +15,12 @@ ARN_PREFIX: Final = "arn:aws:iot:us-east-1:000000000000"
 MAX_POLICY_VERSIONS: Final = 5
 MAX_POLICIES_A_CERTIFICATE: Final = 10
 
-_STATUS_OF: Final = {
-    "CertificateStateException": 406,
-    "CertificateValidationException": 400,
-    "DeleteConflictException": 409,
-    "InvalidRequestException": 400,
-    "LimitExceededException": 410,
-    "MalformedPolicyException": 400,
-    "ResourceAlreadyExistsException": 409,
-    "ResourceNotFoundException": 404,
-    "VersionsLimitExceededException": 409,
-}
-
 
 class RegistryRefusedError(CloudError):
     """The registry refuses a request.
 
     Attributes:
         name: AWS's name of the error.
-        status: Its HTTP status.
     """
 
     default_reason = "registry-refused"
@@ -41,7 +28,6 @@ class RegistryRefusedError(CloudError):
     def __init__(self, name: str, message: str) -> None:
         super().__init__(message)
         self.name = name
-        self.status = _STATUS_OF[name]
 
 
 @dataclass
@@ -98,6 +84,20 @@ class Policy:
     def default(self) -> PolicyVersion:
         """The version in force."""
         return next(each for each in self.versions if each.version_id == self.default_id)
+
+    def version(self, version_id: str) -> PolicyVersion:
+        """One version.
+
+        Raises:
+            RegistryRefusedError: It is not there.
+        """
+        found = next((each for each in self.versions if each.version_id == version_id), None)
+        if found is None:
+            raise RegistryRefusedError(
+                "ResourceNotFoundException",
+                f"Policy version not found (name={self.name}, version={version_id})",
+            )
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """For a file."""

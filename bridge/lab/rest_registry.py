@@ -1,63 +1,23 @@
-"""AWS IoT's control plane for certificates and policies over HTTP, as much as provisioning tools need.
+"""AWS IoT's control plane for certificates and policies, as much as provisioning tools need.
 
-Source: botocore's ``iot`` model (paths, members, where they go). Lists come on one page.
+Source: botocore's ``iot`` model, to which requests are held before they come here (:mod:`bridge.lab.rest`). Certificates are
+listed in pages as AWS does, by markers; what else is listed is short.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from typing import Any
 
 from cryptography import x509
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
 
-from bridge.lab.jobs_model import JobsRejectedError
 from bridge.lab.pki import LabPki
 from bridge.lab.registry import Registry
 from bridge.lab.registry_model import Certificate, Policy, RegistryRefusedError, check_status
-from bridge.lab.rest_errors import error_response
-from bridge.lab.rest_values import query_flag, read_object
 
-Handler = Callable[[Request], Awaitable[Response]]
-
-
-def registry_routes(registry: Registry, pki: LabPki) -> list[BaseRoute]:
-    """Give starlette routes.
-
-    Args:
-        registry: The store.
-        pki: Issues the certificates.
-    """
-    rest = RegistryRest(registry, pki)
-    table: list[tuple[str, str, Handler]] = [
-        ("POST", "/keys-and-certificate", rest.create_keys_and_certificate),
-        ("POST", "/certificates", rest.create_certificate_from_csr),
-        ("GET", "/certificates", rest.list_certificates),
-        ("POST", "/certificate/register-no-ca", rest.register_certificate),
-        ("GET", "/certificates/{certificate}", rest.describe_certificate),
-        ("PUT", "/certificates/{certificate}", rest.update_certificate),
-        ("DELETE", "/certificates/{certificate}", rest.delete_certificate),
-        ("GET", "/things/{thing}/principals", rest.list_thing_principals),
-        ("PUT", "/things/{thing}/principals", rest.attach_thing_principal),
-        ("DELETE", "/things/{thing}/principals", rest.detach_thing_principal),
-        ("GET", "/principals/things", rest.list_principal_things),
-        ("GET", "/policies", rest.list_policies),
-        ("POST", "/policies/{policy}", rest.create_policy),
-        ("GET", "/policies/{policy}", rest.get_policy),
-        ("DELETE", "/policies/{policy}", rest.delete_policy),
-        ("POST", "/policies/{policy}/version", rest.create_policy_version),
-        ("GET", "/policies/{policy}/version", rest.list_policy_versions),
-        ("DELETE", "/policies/{policy}/version/{version}", rest.delete_policy_version),
-        ("PUT", "/target-policies/{policy}", rest.attach_policy),
-        ("POST", "/target-policies/{policy}", rest.detach_policy),
-        ("POST", "/attached-policies/{target:path}", rest.list_attached_policies),
-        ("POST", "/policy-targets/{policy}", rest.list_targets),
-    ]
-    return [Route(path, _translating(handler), methods=[method]) for method, path, handler in table]
+Members = Mapping[str, Any]
 
 
 class RegistryRest:
-    """HTTP handlers over a registry.
+    """Handlers over a registry, by the operation's name.
 
     Args:
         registry: The store.
@@ -67,139 +27,150 @@ class RegistryRest:
     def __init__(self, registry: Registry, pki: LabPki) -> None:
         self._registry = registry
         self._pki = pki
+        self.handlers = {
+            "CreateKeysAndCertificate": self.create_keys_and_certificate,
+            "CreateCertificateFromCsr": self.create_certificate_from_csr,
+            "RegisterCertificateWithoutCA": self.register_certificate,
+            "ListCertificates": self.list_certificates,
+            "DescribeCertificate": self.describe_certificate,
+            "UpdateCertificate": self.update_certificate,
+            "DeleteCertificate": self.delete_certificate,
+            "ListThingPrincipals": self.list_thing_principals,
+            "AttachThingPrincipal": self.attach_thing_principal,
+            "DetachThingPrincipal": self.detach_thing_principal,
+            "ListPrincipalThings": self.list_principal_things,
+            "ListPolicies": self.list_policies,
+            "CreatePolicy": self.create_policy,
+            "GetPolicy": self.get_policy,
+            "DeletePolicy": self.delete_policy,
+            "CreatePolicyVersion": self.create_policy_version,
+            "ListPolicyVersions": self.list_policy_versions,
+            "GetPolicyVersion": self.get_policy_version,
+            "SetDefaultPolicyVersion": self.set_default_policy_version,
+            "DeletePolicyVersion": self.delete_policy_version,
+            "AttachPolicy": self.attach_policy,
+            "DetachPolicy": self.detach_policy,
+            "ListAttachedPolicies": self.list_attached_policies,
+            "ListTargetsForPolicy": self.list_targets,
+        }
 
-    async def create_keys_and_certificate(self, request: Request) -> Response:
-        """CreateKeysAndCertificate: a pair of RSA keys, as from AWS."""
+    def create_keys_and_certificate(self, members: Members) -> Members:
+        """A pair of RSA keys, as from AWS."""
         cert_pem, key_pem, public_pem = self._pki.issue_with_key()
-        certificate = self._registry.register(cert_pem, active=query_flag(request, "setAsActive"))
-        return JSONResponse(
-            {**_new(certificate), "keyPair": {"PublicKey": public_pem, "PrivateKey": key_pem}}
-        )
+        certificate = self._registry.register(cert_pem, active=members.get("setAsActive", False))
+        return {**_new(certificate), "keyPair": {"PublicKey": public_pem, "PrivateKey": key_pem}}
 
-    async def create_certificate_from_csr(self, request: Request) -> Response:
-        """CreateCertificateFromCsr: the key stays where it was made."""
-        body = await read_object(request)
+    def create_certificate_from_csr(self, members: Members) -> Members:
+        """The key stays where it was made."""
         try:
-            cert_pem = self._pki.sign_request(_text(body, "certificateSigningRequest"))
+            cert_pem = self._pki.sign_request(members["certificateSigningRequest"])
         except ValueError as error:
             raise RegistryRefusedError(
                 "InvalidRequestException", f"the certificate signing request is none: {error}"
             ) from None
-        return JSONResponse(
-            _new(self._registry.register(cert_pem, active=query_flag(request, "setAsActive")))
-        )
+        return _new(self._registry.register(cert_pem, active=members.get("setAsActive", False)))
 
-    async def register_certificate(self, request: Request) -> Response:
-        """RegisterCertificateWithoutCA: any certificate, whoever signed it."""
-        body = await read_object(request)
-        status = check_status(body.get("status", "INACTIVE"))
-        certificate = self._registry.register(_text(body, "certificatePem"), active=status == "ACTIVE")
-        return JSONResponse(_reference(certificate))
+    def register_certificate(self, members: Members) -> Members:
+        """Any certificate, whoever signed it."""
+        status = check_status(members.get("status", "INACTIVE"))
+        return _reference(self._registry.register(members["certificatePem"], active=status == "ACTIVE"))
 
-    async def list_certificates(self, _request: Request) -> Response:
-        """ListCertificates."""
-        return JSONResponse({"certificates": [_summary(each) for each in self._registry.certificates]})
+    def list_certificates(self, members: Members) -> Members:
+        """By time of creation, in pages."""
+        found = self._registry.certificates
+        if not members.get("ascendingOrder", False):
+            found = found[::-1]
+        names = [each.certificate_id for each in found]
+        start = names.index(members["marker"]) + 1 if members.get("marker") in names else 0
+        end = start + members.get("pageSize", 25)
+        more = {"nextMarker": names[end - 1]} if end < len(found) else {}
+        return {"certificates": [_summary(each) for each in found[start:end]], **more}
 
-    async def describe_certificate(self, request: Request) -> Response:
-        """DescribeCertificate."""
-        certificate = self._registry.certificate(request.path_params["certificate"])
+    def describe_certificate(self, members: Members) -> Members:
+        """One certificate."""
+        certificate = self._registry.certificate(members["certificateId"])
         parsed = x509.load_pem_x509_certificate(certificate.pem.encode())
-        return JSONResponse(
-            {
-                "certificateDescription": {
-                    **_summary(certificate),
-                    "certificatePem": certificate.pem,
-                    "lastModifiedDate": certificate.modified_at,
-                    "certificateMode": "DEFAULT",
-                    "validity": {
-                        "notBefore": parsed.not_valid_before_utc.timestamp(),
-                        "notAfter": parsed.not_valid_after_utc.timestamp(),
-                    },
-                }
+        return {
+            "certificateDescription": {
+                **_summary(certificate),
+                "certificatePem": certificate.pem,
+                "lastModifiedDate": certificate.modified_at,
+                "certificateMode": "DEFAULT",
+                "validity": {
+                    "notBefore": parsed.not_valid_before_utc.timestamp(),
+                    "notAfter": parsed.not_valid_after_utc.timestamp(),
+                },
             }
-        )
+        }
 
-    async def update_certificate(self, request: Request) -> Response:
-        """UpdateCertificate: its status."""
-        status = check_status(request.query_params.get("newStatus"))
-        self._registry.set_status(request.path_params["certificate"], status)
-        return JSONResponse({})
+    def update_certificate(self, members: Members) -> Members:
+        """Its status."""
+        self._registry.set_status(members["certificateId"], check_status(members["newStatus"]))
+        return {}
 
-    async def delete_certificate(self, request: Request) -> Response:
-        """DeleteCertificate."""
-        self._registry.delete_certificate(
-            request.path_params["certificate"], force=query_flag(request, "forceDelete")
-        )
-        return JSONResponse({})
+    def delete_certificate(self, members: Members) -> Members:
+        """One that is not active."""
+        self._registry.delete_certificate(members["certificateId"], force=members.get("forceDelete", False))
+        return {}
 
-    async def list_thing_principals(self, request: Request) -> Response:
-        """ListThingPrincipals."""
-        return JSONResponse({"principals": self._registry.principals_of(request.path_params["thing"])})
+    def list_thing_principals(self, members: Members) -> Members:
+        """Certificates of a thing."""
+        return {"principals": self._registry.principals_of(members["thingName"])}
 
-    async def attach_thing_principal(self, request: Request) -> Response:
-        """AttachThingPrincipal."""
-        self._registry.attach_thing(request.path_params["thing"], _principal(request))
-        return JSONResponse({})
+    def attach_thing_principal(self, members: Members) -> Members:
+        """A certificate to a thing."""
+        self._registry.attach_thing(members["thingName"], members["principal"])
+        return {}
 
-    async def detach_thing_principal(self, request: Request) -> Response:
-        """DetachThingPrincipal."""
-        self._registry.detach_thing(request.path_params["thing"], _principal(request))
-        return JSONResponse({})
+    def detach_thing_principal(self, members: Members) -> Members:
+        """A certificate from a thing."""
+        self._registry.detach_thing(members["thingName"], members["principal"])
+        return {}
 
-    async def list_principal_things(self, request: Request) -> Response:
-        """ListPrincipalThings."""
-        return JSONResponse({"things": self._registry.by_arn(_principal(request)).things})
+    def list_principal_things(self, members: Members) -> Members:
+        """Things of a certificate."""
+        return {"things": self._registry.by_arn(members["principal"]).things}
 
-    async def list_policies(self, _request: Request) -> Response:
-        """ListPolicies."""
-        return JSONResponse({"policies": [_named(each) for each in self._registry.policies]})
+    def list_policies(self, _members: Members) -> Members:
+        """All policies."""
+        return {"policies": [_named(each) for each in self._registry.policies]}
 
-    async def create_policy(self, request: Request) -> Response:
-        """CreatePolicy."""
-        body = await read_object(request)
-        policy = self._registry.create_policy(request.path_params["policy"], _text(body, "policyDocument"))
-        return JSONResponse(
-            {**_named(policy), "policyDocument": policy.default.text, "policyVersionId": policy.default_id}
-        )
+    def create_policy(self, members: Members) -> Members:
+        """With its first version."""
+        policy = self._registry.create_policy(members["policyName"], members["policyDocument"])
+        return {**_named(policy), "policyDocument": policy.default.text, "policyVersionId": policy.default_id}
 
-    async def get_policy(self, request: Request) -> Response:
-        """GetPolicy."""
-        policy = self._registry.policy(request.path_params["policy"])
-        return JSONResponse(
-            {
-                **_named(policy),
-                "policyDocument": policy.default.text,
-                "defaultVersionId": policy.default_id,
-                "creationDate": policy.versions[0].created_at,
-                "lastModifiedDate": policy.versions[-1].created_at,
-                "generationId": str(policy.last_number),
-            }
-        )
+    def get_policy(self, members: Members) -> Members:
+        """The version in force."""
+        policy = self._registry.policy(members["policyName"])
+        return {
+            **_named(policy),
+            "policyDocument": policy.default.text,
+            "defaultVersionId": policy.default_id,
+            "creationDate": policy.versions[0].created_at,
+            "lastModifiedDate": policy.versions[-1].created_at,
+            "generationId": str(policy.last_number),
+        }
 
-    async def delete_policy(self, request: Request) -> Response:
-        """DeletePolicy."""
-        self._registry.delete_policy(request.path_params["policy"])
-        return JSONResponse({})
+    def delete_policy(self, members: Members) -> Members:
+        """One that is not attached."""
+        self._registry.delete_policy(members["policyName"])
+        return {}
 
-    async def create_policy_version(self, request: Request) -> Response:
-        """CreatePolicyVersion."""
-        body, name = await read_object(request), request.path_params["policy"]
-        default = query_flag(request, "setAsDefault")
-        version = self._registry.create_policy_version(
-            name, _text(body, "policyDocument"), make_default=default
-        )
-        return JSONResponse(
-            {
-                "policyArn": self._registry.policy(name).arn,
-                "policyDocument": version.text,
-                "policyVersionId": version.version_id,
-                "isDefaultVersion": default,
-            }
-        )
+    def create_policy_version(self, members: Members) -> Members:
+        """One more version."""
+        name, default = members["policyName"], members.get("setAsDefault", False)
+        version = self._registry.create_policy_version(name, members["policyDocument"], make_default=default)
+        return {
+            "policyArn": self._registry.policy(name).arn,
+            "policyDocument": version.text,
+            "policyVersionId": version.version_id,
+            "isDefaultVersion": default,
+        }
 
-    async def list_policy_versions(self, request: Request) -> Response:
-        """ListPolicyVersions."""
-        policy = self._registry.policy(request.path_params["policy"])
+    def list_policy_versions(self, members: Members) -> Members:
+        """All versions."""
+        policy = self._registry.policy(members["policyName"])
         versions = [
             {
                 "versionId": each.version_id,
@@ -208,46 +179,51 @@ class RegistryRest:
             }
             for each in policy.versions
         ]
-        return JSONResponse({"policyVersions": versions})
+        return {"policyVersions": versions}
 
-    async def delete_policy_version(self, request: Request) -> Response:
-        """DeletePolicyVersion."""
-        self._registry.delete_policy_version(request.path_params["policy"], request.path_params["version"])
-        return JSONResponse({})
+    def get_policy_version(self, members: Members) -> Members:
+        """One version."""
+        policy = self._registry.policy(members["policyName"])
+        version = policy.version(members["policyVersionId"])
+        return {
+            **_named(policy),
+            "policyDocument": version.text,
+            "policyVersionId": version.version_id,
+            "isDefaultVersion": version.version_id == policy.default_id,
+            "creationDate": version.created_at,
+            "lastModifiedDate": version.created_at,
+            "generationId": version.version_id,
+        }
 
-    async def attach_policy(self, request: Request) -> Response:
-        """AttachPolicy."""
-        body = await read_object(request)
-        self._registry.attach_policy(request.path_params["policy"], _text(body, "target"))
-        return JSONResponse({})
+    def set_default_policy_version(self, members: Members) -> Members:
+        """Put another version in force."""
+        self._registry.set_default_policy_version(members["policyName"], members["policyVersionId"])
+        return {}
 
-    async def detach_policy(self, request: Request) -> Response:
-        """DetachPolicy."""
-        body = await read_object(request)
-        self._registry.detach_policy(request.path_params["policy"], _text(body, "target"))
-        return JSONResponse({})
+    def delete_policy_version(self, members: Members) -> Members:
+        """One that is not in force."""
+        self._registry.delete_policy_version(members["policyName"], members["policyVersionId"])
+        return {}
 
-    async def list_attached_policies(self, request: Request) -> Response:
-        """ListAttachedPolicies."""
-        certificate = self._registry.by_arn(request.path_params["target"])
-        names = [_named(self._registry.policy(name)) for name in certificate.policies]
-        return JSONResponse({"policies": names})
+    def attach_policy(self, members: Members) -> Members:
+        """To a certificate."""
+        self._registry.attach_policy(members["policyName"], members["target"])
+        return {}
 
-    async def list_targets(self, request: Request) -> Response:
-        """ListTargetsForPolicy."""
-        policy = self._registry.policy(request.path_params["policy"])
-        return JSONResponse({"targets": self._registry.targets_of(policy.name)})
+    def detach_policy(self, members: Members) -> Members:
+        """From a certificate."""
+        self._registry.detach_policy(members["policyName"], members["target"])
+        return {}
 
+    def list_attached_policies(self, members: Members) -> Members:
+        """Policies of a certificate."""
+        certificate = self._registry.by_arn(members["target"])
+        return {"policies": [_named(self._registry.policy(name)) for name in certificate.policies]}
 
-def _text(body: dict[str, Any], member: str) -> str:
-    value = body.get(member)
-    if not isinstance(value, str) or not value:
-        raise RegistryRefusedError("InvalidRequestException", f"{member} is missing")
-    return value
-
-
-def _principal(request: Request) -> str:
-    return request.headers.get("x-amzn-principal", "")
+    def list_targets(self, members: Members) -> Members:
+        """Certificates with a policy."""
+        policy = self._registry.policy(members["policyName"])
+        return {"targets": self._registry.targets_of(policy.name)}
 
 
 def _reference(certificate: Certificate) -> dict[str, object]:
@@ -268,19 +244,3 @@ def _summary(certificate: Certificate) -> dict[str, object]:
 
 def _named(policy: Policy) -> dict[str, object]:
     return {"policyName": policy.name, "policyArn": policy.arn}
-
-
-def _translating(handler: Handler) -> Handler:
-    async def translated(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except RegistryRefusedError as refusal:
-            return JSONResponse(
-                {"message": refusal.message},
-                status_code=refusal.status,
-                headers={"x-amzn-ErrorType": refusal.name},
-            )
-        except JobsRejectedError as rejection:  # the request is no JSON
-            return error_response(rejection)
-
-    return translated

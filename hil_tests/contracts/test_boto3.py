@@ -198,9 +198,16 @@ def test_given_requests_that_cannot_be_then_the_errors_of_aws(iot: Any, device: 
     [
         {"document": "{no json"},
         {"document": None},
-        {"targets": ["arn:aws:iot:us-east-1:1:thinggroup/all"]},
-        {"targetSelection": "CONTINUOUS"},
-        {"jobExecutionsRolloutConfig": {"maximumPerMinute": 5}},
+        {"targets": ["arn:aws:iot:us-east-1:1:billinggroup/all"]},
+        {"documentSource": "https://s3.us-east-1.amazonaws.com/bucket/key", "document": None},
+        {
+            "schedulingConfig": {
+                "maintenanceWindows": [{"startTime": "cron(0 0 * * ? *)", "durationInMinutes": 5}]
+            }
+        },
+        {"jobTemplateArn": "arn:aws:iot:us-east-1::jobtemplate/AWS-Reboot:1.0"},
+        {"namespaceId": "x"},
+        {"jobExecutionsRolloutConfig": {"maximumPerMinute": 1001}},
         {"timeoutConfig": {"inProgressTimeoutInMinutes": 0}},
     ],
 )
@@ -221,7 +228,10 @@ def test_given_what_the_local_cloud_does_not_do_then_refused_rather_than_ignored
         ("PUT", "/jobs/job-1", b'{"document": "{}"}', 400),
         ("PUT", "/jobs/job-1", b'{"document": "{}", "targets": [], "timeoutConfig": 3}', 400),
         ("POST", "/things/thing-a/jobs/job-1", b"{}", 400),
-        ("PUT", "/things/no%20thing/jobs/job-1/cancel", b"", 404),
+        ("PUT", "/things/no%20thing/jobs/job-1/cancel", b"", 400),
+        ("GET", "/jobs?maxResults=many", b"", 400),
+        ("GET", "/jobs?nonsense=1", b"", 400),
+        ("PUT", "/jobs/job-1", b'{"jobId": "job-1", "document": "{}", "targets": ["x"]}', 400),
         ("GET", "/nothing/here", b"", 404),
     ],
 )

@@ -18,7 +18,8 @@ from cryptography.x509.oid import NameOID
 from bridge.cloud.thing_policy import policy_for
 from bridge.lab.pki import LabPki
 from bridge.lab.registry import Registry
-from bridge.lab.rest_registry import registry_routes
+from bridge.lab.rest import routes_of
+from bridge.lab.rest_registry import RegistryRest
 from hil_tests.lab_rig import Certificates, https_server
 
 pytestmark = pytest.mark.contract
@@ -55,7 +56,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Regi
     directory = tmp_path_factory.mktemp("registry")
     certificates, pki = Certificates(directory), LabPki(directory / "pki")
     current: list[Registry] = []
-    with https_server(certificates, registry_routes(_Current(current), pki)) as url:  # type: ignore[arg-type]
+    rest = RegistryRest(_Current(current), pki)  # type: ignore[arg-type]
+    with https_server(certificates, routes_of({"iot": rest.handlers})) as url:
         iot: Any = boto3.client(
             "iot",
             endpoint_url=url,
@@ -107,9 +109,10 @@ def test_a_request_becomes_a_certificate_of_the_lab_authority(office: Office) ->
     described = office.iot.describe_certificate(certificateId=made["certificateId"])["certificateDescription"]
     assert (described["status"], described["certificateArn"]) == ("ACTIVE", made["certificateArn"])
     assert described["validity"]["notAfter"].year == 2049
-    assert [each["certificateId"] for each in office.iot.list_certificates()["certificates"]] == [
-        made["certificateId"]
-    ]
+    other = office.certificate()["certificateId"]
+    pages = office.iot.get_paginator("list_certificates").paginate(PaginationConfig={"PageSize": 1})
+    names = [each["certificateId"] for page in pages for each in page["certificates"]]
+    assert names == [other, made["certificateId"]]
 
 
 def test_keys_and_certificate_go_together(office: Office, tmp_path: Path) -> None:
@@ -170,6 +173,12 @@ def test_policies_have_versions(office: Office) -> None:
     assert refused(office.iot.delete_policy, policyName="p") == ("DeleteConflictException", 409)
     for version in ("1", "3", "4", "5"):
         office.iot.delete_policy_version(policyName="p", policyVersionId=version)
+    office.iot.create_policy_version(policyName="p", policyDocument=POLICY)
+    office.iot.set_default_policy_version(policyName="p", policyVersionId="6")
+    assert office.iot.get_policy(policyName="p")["policyDocument"] == POLICY
+    assert office.iot.get_policy_version(policyName="p", policyVersionId="2")["policyDocument"] == other
+    office.iot.set_default_policy_version(policyName="p", policyVersionId="2")
+    office.iot.delete_policy_version(policyName="p", policyVersionId="6")
     versions = office.iot.list_policy_versions(policyName="p")["policyVersions"]
     assert [(each["versionId"], each["isDefaultVersion"]) for each in versions] == [("2", True)]
     assert [each["policyName"] for each in office.iot.list_policies()["policies"]] == ["p"]

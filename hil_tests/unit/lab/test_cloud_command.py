@@ -78,7 +78,7 @@ def test_given_a_person_then_the_commands_shown_work_when_pasted(tmp_path: Path)
     assert answer["jobId"] == "job-1"
     assert option(agent, "--thing") == "nrf91-lab-1"
     assert Path(option(agent, "--cert")).is_file()
-    assert any("in memory" in line for line in shown)
+    assert any("job templates" in line for line in shown)
 
 
 def test_given_no_lab_extra_then_a_hint_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
