@@ -15,6 +15,22 @@ from bridge.errors import UsageError
 MAX_DOCUMENT_BYTES: Final = 2048
 """AWS IoT's quota for a policy document, white space not counted."""
 _VERSIONS: Final = ("2012-10-17", "2008-10-17")
+_OPERATORS: Final = frozenset(
+    {
+        "StringEquals",
+        "StringNotEquals",
+        "StringEqualsIgnoreCase",
+        "StringNotEqualsIgnoreCase",
+        "StringLike",
+        "StringNotLike",
+        "ArnEquals",
+        "ArnNotEquals",
+        "ArnLike",
+        "ArnNotLike",
+        "Bool",
+    }
+)
+_QUALIFIERS: Final = frozenset({"", "ForAllValues", "ForAnyValue"})
 _STATEMENT_KEYS: Final = frozenset({"Sid", "Effect", "Action", "Resource", "Condition"})
 
 
@@ -101,6 +117,12 @@ def _statement(index: int, item: Any) -> Statement:
 def _conditions(where: str, item: Any) -> tuple[Condition, ...]:
     if not isinstance(item, dict) or not all(isinstance(keys, dict) for keys in item.values()):
         raise _malformed(f'{where}: "Condition" must be {{operator: {{key: values}}}}')
+    for operator in item:
+        qualifier, _, name = operator.rpartition(":")
+        if operator != "Null" and (
+            qualifier not in _QUALIFIERS or name.removesuffix("IfExists") not in _OPERATORS
+        ):
+            raise _malformed(f"{where}: the condition operator {operator!r} is not known here")
     return tuple(
         Condition(operator, key, _strings(f"{where}, condition {key}", values))
         for operator, keys in item.items()
