@@ -40,8 +40,8 @@ def inspect_for_any_board(
         ImageRefusedError: It is no image, is broken, or is for no nRF91, or for another board than the one named.
     """
     identity = BoardIdentity(port="", model=board)
-    check_board(BoardIdentity(port=""), board)
     with closing(InspectedSource(source, image_index=image_index)) as inspected:
+        check_board(BoardIdentity(port=""), board)
         head = inspected.read_head()
         image = inspected.finish_inspection()
         content = source.read(0, source.wait_size()) if image.kind in PACKAGE_KINDS else b""

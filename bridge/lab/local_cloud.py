@@ -21,6 +21,7 @@ from bridge.cloud.thing_policy import policy_for, policy_name
 from bridge.errors import UsageError
 from bridge.lab.broker import Broker
 from bridge.lab.broker_faults import BrokerFaults
+from bridge.lab.broker_principals import PrincipalPolicy
 from bridge.lab.https_server import HttpsServer
 from bridge.lab.image_server import ImageServer
 from bridge.lab.jobs_mqtt_front import SERVICE_NAME, MqttClientFront, ServiceLogin
@@ -272,7 +273,8 @@ class LocalCloud:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(cert_file, key_file)
         tls.load_verify_locations(self.ca_file)
-        broker = stack.enter_context(Broker(tls, host=self._host, port=self._mqtt_port))
+        policy = PrincipalPolicy(self.registry)
+        broker = stack.enter_context(Broker(tls, host=self._host, port=self._mqtt_port, policy=policy))
         self._broker, self._mqtt_port = broker, broker.port
         return BrokerFront(broker)
 
