@@ -88,4 +88,10 @@ def access_words(
         "--profile": profile,
         "--region": region,
     }
-    return [word for option, value in given.items() if value is not None for word in (option, str(value))]
+    return [
+        word
+        for option, value in given.items()
+        if value is not None
+        # Commands that are shown may be pasted elsewhere.
+        for word in (option, str(value.absolute() if isinstance(value, Path) else value))
+    ]

@@ -75,6 +75,9 @@ def _validate(file: Path, *, json: bool) -> None:
         f"{file}: valid; {what}, version {found.fw_version or 'not told'}", markup=False, soft_wrap=True
     )
     if verdict.presigned:
-        out.print("its URL is a placeholder: the job needs presigned URL settings (job create --presign)")
+        out.print(
+            "its URL is a placeholder: the job needs presigned URL settings (job create --presign)",
+            soft_wrap=True,
+        )
     for remark in verdict.remarks:
         console.print(f"note: {remark}", markup=False, soft_wrap=True)

@@ -73,7 +73,9 @@ def create(
 
     with open_plane(cloud_state, endpoint_url, ca, profile, region) as plane:
         document = policy_file.read_text(encoding="utf-8") if policy_file else None
-        made = ThingMaker(plane).make(ThingFiles(out_dir, name), policy=policy, policy_document=document)
+        made = ThingMaker(plane).make(
+            ThingFiles(out_dir.absolute(), name), policy=policy, policy_document=document
+        )
         ca_file = plane.access.ca_file
     command = shlex.join(agent_words(made, ca_file))
     if json:
