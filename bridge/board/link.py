@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import serial
 
 from bridge import clock
+from bridge.board import tap
 from bridge.board.port_errors import PORT_ERRORS, lost_error, open_error
 from bridge.board.port_writer import PortWriter
 from bridge.board.ports import PortInfo, find_port, usb_identity
@@ -165,6 +166,7 @@ class Link:
             written = self._writer.write(data, timeout_s)
         except PORT_ERRORS as error:
             raise self._lose(error) from error
+        tap.tell(self._url, "out", data[:written])
         if written < len(data):
             raise LinkError(
                 f"the board took only {written} of {len(data)} bytes within {timeout_s:.1f} s",
@@ -221,6 +223,7 @@ class Link:
                     data += port.read(waiting)
                 if data and self.incoming_hook is not None:
                     data = self.incoming_hook(data)
+                tap.tell(self._url, "in", data)
                 if data and self._receiver is not None:
                     self._receiver.on_data(data)
         except PORT_ERRORS as error:

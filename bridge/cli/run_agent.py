@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bridge.cli.bench_options import BenchBoardOption, BenchFileOption, BenchGroupOption
 from bridge.cli.flash import hex_address, make_route
 from bridge.cli.image_store import open_store
 from bridge.cli.journals import open_journal, place_of, port_for_us
@@ -54,6 +55,8 @@ from bridge.errors import InterruptedUpdateError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rich.progress import Progress as ProgressBar
 
     from bridge.cloud import JobExecution
     from bridge.fota import UpdateEvent
@@ -179,29 +182,28 @@ def run_agent(
     config: Annotated[
         Path | None, typer.Option(callback=_load_config, is_eager=True, help="TOML file with these options.")
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Work one job and exit with its exit code.")] = False,
+    bench: BenchFileOption = None,
+    bench_board: BenchBoardOption = None,
+    group: BenchGroupOption = None,
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--once", help="Work one job (with --bench: one on each board) and exit with its exit code."
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Work the jobs of a thing on the board behind a port, until interrupted."""
+    """Work the jobs of a thing on the board behind a port, until interrupted; with --bench those of many boards at once.
+
+    With --bench the file says where each board is, what its thing is, and who that is to the broker.
+    """
     use_json(json)
-    if thing is None or endpoint is None or cert is None or private_key is None:
-        raise UsageError(
-            "--thing, --endpoint, --cert and --key are needed", hint="A --config file can hold them."
-        )
+    from bridge.cli.run_bench import BenchWork, refuse_single_board_options, run_bench  # noqa: PLC0415
     from bridge.cloud import Endpoint  # noqa: PLC0415
     from bridge.fetch import DownloadOptions  # noqa: PLC0415
     from bridge.fota import UpdateOptions  # noqa: PLC0415
     from bridge.fota.service import DownloadSettings, running_agent  # noqa: PLC0415
 
-    host, port_number = split_endpoint(endpoint)
-    broker = Endpoint(
-        host=host,
-        port=port_number,
-        ca_file=ca,
-        cert_file=cert,
-        key_file=private_key,
-        client_id=client_id or thing,
-    )
     options = UpdateOptions(
         policy=make_policy(
             image_key,
@@ -226,6 +228,25 @@ def run_agent(
             max_size_bytes=max_size or DownloadOptions.max_size_bytes,
         ),
         rules=make_host_rules(allow_host, allow_network, http=allow_http),
+    )
+    if bench is not None:
+        refuse_single_board_options(context)
+        work = BenchWork(options, make_admission(window), endpoint, journal, once=once, json=json)
+        run_bench(bench, bench_board or (), group or (), downloads, work)
+        return
+    if thing is None or endpoint is None or cert is None or private_key is None:
+        raise UsageError(
+            "--thing, --endpoint, --cert and --key are needed",
+            hint="A --config file can hold them; --bench takes a file that describes many boards.",
+        )
+    host, port_number = split_endpoint(endpoint)
+    broker = Endpoint(
+        host=host,
+        port=port_number,
+        ca_file=ca,
+        cert_file=cert,
+        key_file=private_key,
+        client_id=client_id or thing,
     )
     open_route = make_route(
         port,
@@ -290,10 +311,27 @@ def default_cache_dir() -> Path:
 
 
 class JobView:
-    """Shows the jobs that an agent works, one after the other."""
+    """Shows the jobs that an agent works, one after the other.
 
-    def __init__(self, *, json: bool) -> None:
+    Args:
+        json: As JSON events on stdout.
+        context: Members to add to every event.
+        label: Put before every line.
+        bars: Where the bars of several boards are.
+    """
+
+    def __init__(
+        self,
+        *,
+        json: bool,
+        context: dict[str, object] | None = None,
+        label: str = "",
+        bars: "ProgressBar | None" = None,
+    ) -> None:
         self._json = json
+        self._context = context or {}
+        self._label = label
+        self._bars = bars
         self._job: tuple[str, int] | None = None
         self._view: UpdateView | None = None
 
@@ -318,10 +356,11 @@ class JobView:
         if self._view is None or job != self._job:
             self._close()
             self._job = job
-            self._view = UpdateView(json=self._json, context={"job": job[0], "execution": job[1]})
+            context = {**self._context, "job": job[0], "execution": job[1]}
+            self._view = UpdateView(json=self._json, context=context, label=self._label, bars=self._bars)
             self._view.__enter__()
             if not self._json:
-                console.print(f"job [bold]{job[0]}[/bold], execution {job[1]}")
+                console.print(f"{self._label}job [bold]{job[0]}[/bold], execution {job[1]}")
         self._view.show(event)
 
     def _close(self) -> None:

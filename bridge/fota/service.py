@@ -61,7 +61,7 @@ def running_agent(
     endpoint: Endpoint,
     thing_name: str,
     open_route: RouteOpener,
-    downloads: DownloadSettings,
+    downloads: DownloadSettings | SourceMaker,
     *,
     options: UpdateOptions | None = None,
     on_event: Callable[[JobExecution, UpdateEvent], None] = lambda _execution, _event: None,
@@ -75,7 +75,7 @@ def running_agent(
         endpoint: Broker, certificates and client id.
         thing_name: Thing whose jobs are worked; independent of the client id.
         open_route: Opens the thing's board.
-        downloads: How images are fetched.
+        downloads: How images are fetched, or who does it.
         options: How updates are done.
         on_event: Told about every event of every update.
         admission: When jobs may be taken; at any time if it is None.
@@ -89,7 +89,7 @@ def running_agent(
         yield Agent(
             jobs,
             open_route,
-            source_maker(downloads),
+            source_maker(downloads) if isinstance(downloads, DownloadSettings) else downloads,
             options=options,
             on_event=on_event,
             admission=admission,

@@ -24,6 +24,7 @@ from bridge.lab.presign import Presigner, signed_request
 from bridge.lab.s3_errors import S3Error, error_response
 
 PREFIX: Final = "/images/"
+_KEPT_REQUESTS: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class ImageServer:
 
     Attributes:
         faults: What goes wrong on purpose.
-        requests: What was asked, in order.
+        requests: What was asked lately, in order.
     """
 
     def __init__(self, base_url: Callable[[], str], presigner: Presigner | None = None) -> None:
@@ -108,6 +109,7 @@ class ImageServer:
         """Count a request; for requests of objects in buckets too, named ``bucket/key``."""
         with self._lock:
             self.requests.append(ImageRequest(method, name, asked_range, status))
+            del self.requests[:-_KEPT_REQUESTS]
 
     async def _answer(self, request: Request) -> Response:
         name, asked = request.path_params["name"], request.headers.get("range")

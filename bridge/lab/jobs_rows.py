@@ -15,7 +15,8 @@ Stored = Mapping[str, list[tuple[list[Any], Any]]]
 
 def rows_of(tables: JobsTables) -> Iterator[Row]:
     """The keys of everything in the tables."""
-    yield ("counters", ("sequence",))
+    if tables.sequence:
+        yield ("counters", ("sequence",))
     yield from (("things", (name,)) for name in tables.things)
     yield from (("thing_groups", (name,)) for name in tables.groups)
     yield from (("memberships", (name,)) for name in tables.memberships)

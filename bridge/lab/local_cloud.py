@@ -219,6 +219,9 @@ class LocalCloud:
             front = self._start_mosquitto(stack, directory / "mosquitto", cert_file, key_file)
         if self._state_dir is not None:
             stack.enter_context(self.jobs.kept_in(directory / "jobs.sqlite3"))
+        # Not before the database says that nobody else uses the directory.
+        self.buckets = BucketStore(directory / "buckets", self._clock)
+        self.buckets.create(BUCKET)
         stack.enter_context(JobsService(self.jobs, front, clock=self._clock))
         server = HttpsServer(
             self._routes(),
@@ -236,8 +239,6 @@ class LocalCloud:
         self.registry = Registry(
             directory / "registry.json", thing_exists=lambda name: name in self.jobs.things, clock=self._clock
         )
-        self.buckets = BucketStore(directory / "buckets", self._clock)
-        self.buckets.create(BUCKET)
         with suppress(UsageError):  # the first start
             before = LocalCloudState.read(directory)
             self.presigner.key = AccessKey(before.access_key_id, before.secret_access_key)

@@ -63,7 +63,17 @@ def jobs_routes(
         clock: The store's clock.
         read_document: Reads the S3 object that a job's ``documentSource`` names; without it such jobs are refused.
     """
-    control = {
+    return routes_of(jobs_handlers(store, mqtt_endpoint, clock, read_document))
+
+
+def jobs_handlers(
+    store: JobsStore,
+    mqtt_endpoint: Callable[[], str],
+    clock: Clock = time.time,
+    read_document: DocumentReader | None = None,
+) -> dict[ServiceName, Handlers]:
+    """Give the handlers behind :func:`jobs_routes`; whoever knows more of an operation may replace its handler."""
+    control: dict[str, Handler] = {
         **ThingsRest(store, mqtt_endpoint).handlers,
         **ControlRest(store, clock, read_document).handlers,
         **ExecutionsRest(store, clock).handlers,
@@ -71,7 +81,7 @@ def jobs_routes(
         **TagsRest(store).handlers,
         **{name: _refusal(name) for name in NOT_EMULATED},
     }
-    return routes_of({CONTROL_PLANE: control, DATA_PLANE: DeviceRest(store, clock).handlers})
+    return {CONTROL_PLANE: control, DATA_PLANE: DeviceRest(store, clock).handlers}
 
 
 def device_routes(store: JobsStore, clock: Clock = time.time) -> list[BaseRoute]:
@@ -89,7 +99,7 @@ def routes_of(services: Mapping[ServiceName, Handlers]) -> list[BaseRoute]:
     for name, handlers in services.items():
         for key, handler in handlers.items():
             operation = service(name).operations[key]
-            at = (operation.method, operation.uri)
+            at = (operation.method, _path(operation))
             table.setdefault(at, {})[name] = _endpoint(operation, handler)
     # Fixed parts of a path go before members: ``…/jobs/$next`` before ``…/jobs/{jobId}``.
     ordered = sorted(table.items(), key=lambda entry: entry[0][1].replace("{", "~"))
@@ -98,6 +108,18 @@ def routes_of(services: Mapping[ServiceName, Handlers]) -> list[BaseRoute]:
         Route(path.replace("{target}", "{target:path}"), _by_service(choices), methods=[method])
         for (method, path), choices in ordered
     ]
+
+
+def _path(operation: Operation) -> str:
+    """The operation's path for starlette; a member without a pattern may hold slashes, as an ARN does."""
+    model = service(operation.service)
+
+    def member(match: re.Match[str]) -> str:
+        shapes = model.shapes[operation.input_shape or ""]["members"].values()
+        one = next(shape for shape in shapes if shape.get("locationName") == match.group(1))
+        return match.group() if "pattern" in model.shapes[one["shape"]] else f"{{{match.group(1)}:path}}"
+
+    return re.sub(r"\{(\w+)\}", member, operation.uri)
 
 
 def _by_service(choices: Mapping[str, _Endpoint]) -> _Endpoint:

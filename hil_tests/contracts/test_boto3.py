@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from bridge.lab.jobs_store import JobsStore
 from bridge.lab.rest import jobs_routes
+from hil_tests.contracts.boto_shapes import ShapeWatch
 from hil_tests.lab_rig import Certificates, https_server
 from hil_tests.unit.lab.clock import FakeClock
 
@@ -32,6 +33,7 @@ def client(store: JobsStore, tmp_path: Path) -> Iterator[Callable[[str], Any]]:
     """Makes boto3 clients for a service; closes them."""
     certificates = Certificates(tmp_path)
     clients: list[Any] = []
+    watch = ShapeWatch()
 
     def make(service: str) -> Any:
         made: Any = boto3.client(
@@ -44,6 +46,7 @@ def client(store: JobsStore, tmp_path: Path) -> Iterator[Callable[[str], Any]]:
             config=Config(retries={"total_max_attempts": 1}, proxies={}),
         )
         clients.append(made)
+        watch.watch(made)
         return made
 
     routes = jobs_routes(store, mqtt_endpoint=lambda: "localhost:8883", clock=FakeClock())
@@ -51,6 +54,7 @@ def client(store: JobsStore, tmp_path: Path) -> Iterator[Callable[[str], Any]]:
         yield make
         for made in clients:
             made.close()
+    assert watch.wrong == []
 
 
 @pytest.fixture

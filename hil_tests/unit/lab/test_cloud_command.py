@@ -3,17 +3,21 @@
 import json
 import shlex
 import signal
+import ssl
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
 from bridge.cli import cloud as cloud_command
 from bridge.errors import UsageError
+from bridge.lab.local_cloud import LocalCloud
 from bridge.lab.sample_images import SampleImages
 
 PROGRAM = "import typer\nfrom bridge.cli import cloud\napp = typer.Typer()\ncloud.register(app)\napp()"
@@ -42,6 +46,18 @@ def pasted(line: str, *more: str, directory: Path, **words: str) -> subprocess.C
         timeout=100,
         check=False,
     )
+
+
+def put(url: str, ca_file: str, body: str, method: str = "PUT") -> Any:
+    context = ssl.create_default_context(cafile=ca_file)
+    request = urllib.request.Request(url, body.encode(), {"content-type": "application/json"}, method=method)
+    with urllib.request.urlopen(request, context=context, timeout=10) as answer:
+        return json.load(answer)
+
+
+def ask(ready: Any, method: str, path: str, body: object = None) -> Any:
+    text = "" if body is None else json.dumps(body)
+    return put(ready["https"] + path, ready["ca"], text, method)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -104,3 +120,32 @@ def test_given_no_lab_extra_then_a_hint_what_to_install(monkeypatch: pytest.Monk
         app([], standalone_mode=False)
     assert caught.value.reason == "missing-extra"
     assert "[lab]" in str(caught.value.hint)
+
+
+def test_given_a_killed_process_then_the_next_one_goes_on_with_its_jobs_and_groups(tmp_path: Path) -> None:
+    arguments = ("--json", "--state", str(tmp_path), "--thing", "t-1")
+    with running(*arguments) as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        group = {"targets": ["arn:aws:iot:us-east-1:1:thinggroup/g"], "targetSelection": "CONTINUOUS"}
+        ask(ready, "POST", "/thing-groups/g", {})
+        ask(ready, "PUT", "/thing-groups/addThingToThingGroup", {"thingGroupName": "g", "thingName": "t-1"})
+        ask(ready, "PUT", "/jobs/job-1", {"document": "{}", **group})
+        process.kill()
+        process.wait(20)
+    with running(*arguments) as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        (execution,) = ask(ready, "GET", "/jobs/job-1/things")["executionSummaries"]
+        assert execution["jobExecutionSummary"]["status"] == "QUEUED"
+        assert ask(ready, "GET", "/thing-groups/g/things")["things"] == ["t-1"]
+        assert ask(ready, "GET", "/jobs?targetSelection=CONTINUOUS")["jobs"][0]["jobId"] == "job-1"
+
+
+def test_given_a_state_directory_in_use_then_the_second_cloud_says_so(tmp_path: Path) -> None:
+    with running("--json", "--state", str(tmp_path)) as first:
+        assert first.stdout is not None
+        first.stdout.readline()
+        with pytest.raises(UsageError, match="another local cloud") as caught, LocalCloud(tmp_path):
+            pass
+    assert caught.value.reason == "jobs-database"
