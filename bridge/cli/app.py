@@ -18,10 +18,12 @@ from bridge.cli import (
     flash,
     history,
     image,
+    job,
     probe,
     replay,
     run_agent,
     smp,
+    thing,
     virtual_board,
 )
 from bridge.cli.output import console, report_error
@@ -48,6 +50,8 @@ for group in (
     image,
     virtual_board,
     cloud,
+    job,
+    thing,
     campaign,
     bench,
     replay,

@@ -20,9 +20,10 @@ from bridge.lab.aws_shapes import Operation, ServiceName, service
 from bridge.lab.jobs_model import JobsRejectedError, RejectionCode
 from bridge.lab.jobs_state import Clock
 from bridge.lab.jobs_store import JobsStore
+from bridge.lab.registry_model import RegistryRefusedError
 from bridge.lab.rest_control import ControlRest, DocumentReader
 from bridge.lab.rest_device import DeviceRest
-from bridge.lab.rest_errors import error_response
+from bridge.lab.rest_errors import error_response, refusal_response
 from bridge.lab.rest_executions import ExecutionsRest
 from bridge.lab.rest_groups import GroupsRest
 from bridge.lab.rest_members import read_members
@@ -102,7 +103,11 @@ def routes_of(services: Mapping[ServiceName, Handlers]) -> list[BaseRoute]:
             table.setdefault(at, {})[name] = _endpoint(operation, handler)
     # Fixed parts of a path go before members: ``…/jobs/$next`` before ``…/jobs/{jobId}``.
     ordered = sorted(table.items(), key=lambda entry: entry[0][1].replace("{", "~"))
-    return [Route(path, _by_service(choices), methods=[method]) for (method, path), choices in ordered]
+    return [
+        # An ARN in a path has slashes, whether they came in percent form or not.
+        Route(path.replace("{target}", "{target:path}"), _by_service(choices), methods=[method])
+        for (method, path), choices in ordered
+    ]
 
 
 def _path(operation: Operation) -> str:
@@ -134,6 +139,8 @@ def _endpoint(operation: Operation, handler: Handler) -> _Endpoint:
             return JSONResponse(dict(handler(await read_members(operation, request))))
         except JobsRejectedError as rejection:
             return error_response(operation, rejection)
+        except RegistryRefusedError as refusal:
+            return refusal_response(refusal)
         except Exception:  # noqa: BLE001 - the caller gets an answer, the log the bug
             _log.exception("bug while answering %s", operation.name)
             bug = JobsRejectedError(RejectionCode.INTERNAL_ERROR, "the local cloud failed; see its log")
