@@ -10,7 +10,6 @@ resends an unconfirmed message after every reconnect.
 import logging
 import ssl
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, cast
 
@@ -18,6 +17,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from bridge import clock
 from bridge.cloud.diagnosis import UNREADABLE
 from bridge.cloud.endpoint import Endpoint
 from bridge.errors import CloudError
@@ -113,7 +113,7 @@ class MqttClient:
         self._events = events
         self._next_delay_s = next_delay_s
         self._stopping = False
-        self._stopped = threading.Event()
+        self._stopped = clock.event()
         self._let_in = False
         self._paho = _LastingClient(
             CallbackAPIVersion.VERSION2,
@@ -134,7 +134,7 @@ class MqttClient:
     def start(self, *, after_s: float = 0.0) -> None:
         """Begin to connect, now or after a pause, and to connect again whenever the connection is lost."""
         if after_s:
-            threading.Thread(target=self._start_late, args=(after_s,), name="mqtt-pause", daemon=True).start()
+            clock.thread(self._start_late, "mqtt-pause", (after_s,)).start()
         else:
             self._aim()
             self._paho.loop_start()

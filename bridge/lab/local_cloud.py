@@ -191,6 +191,7 @@ class LocalCloud:
             key_file=key_file,
             host=self._host,
             port=self._https_port,
+            client_ca_file=self.ca_file,
         )
         self._https_port = stack.enter_context(server).port
         _log.info("local cloud: MQTT on %s, HTTPS on %s", self._endpoint_text(), self.https_url)

@@ -1,9 +1,9 @@
 """Routes of the local cloud's AWS-like HTTP API, for boto3, curl and the bridge's own commands.
 
 Source: ``requestUri`` members of botocore's ``iot`` and ``iot-jobs-data`` models. The two services share
-paths; with one host name for both, the service named in the SigV4 credential scope tells them apart, and a
-request without one is for the control plane. Signatures are not verified: whoever reaches the port may use
-it.
+paths; with one host name for both, the service named in the SigV4 credential scope tells them apart. A request
+without one is a device's if it came with a client certificate, and otherwise for the control plane. Signatures are
+not verified: whoever reaches the port may use it.
 """
 
 import re
@@ -21,6 +21,7 @@ from bridge.lab.jobs_store import JobsStore
 from bridge.lab.rest_control import ControlRest
 from bridge.lab.rest_device import DeviceRest
 from bridge.lab.rest_errors import error_response
+from bridge.lab.rest_identity import forbidden, is_signed, thing_of
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -46,9 +47,9 @@ def jobs_routes(
         ("GET", "/things/{thing}", control.describe_thing),
         ("DELETE", "/things/{thing}", control.delete_thing),
         ("GET", "/things/{thing}/jobs", _by_service(control.list_executions_for_thing, device.pending)),
-        ("PUT", "/things/{thing}/jobs/$next", device.start_next),
+        ("PUT", "/things/{thing}/jobs/$next", _for_device(device.start_next)),
         ("GET", "/things/{thing}/jobs/{job_id}", _by_service(control.describe_execution, device.describe)),
-        ("POST", "/things/{thing}/jobs/{job_id}", device.update),
+        ("POST", "/things/{thing}/jobs/{job_id}", _for_device(device.update)),
         ("PUT", "/things/{thing}/jobs/{job_id}/cancel", control.cancel_execution),
         ("DELETE", "/things/{thing}/jobs/{job_id}/executionNumber/{number:int}", control.delete_execution),
         ("GET", "/jobs", control.list_jobs),
@@ -65,10 +66,20 @@ def jobs_routes(
 def _by_service(control: Handler, device: Handler) -> Handler:
     async def choose(request: Request) -> Response:
         match = _SIGV4_SERVICE.search(request.headers.get("authorization", ""))
-        wanted = device if match is not None and match.group(1) == DATA_PLANE_SERVICE else control
+        if match is not None:
+            wanted = device if match.group(1) == DATA_PLANE_SERVICE else control
+        else:
+            wanted = control if is_signed(request) or thing_of(request) is None else _for_device(device)
         return await wanted(request)
 
     return choose
+
+
+def _for_device(handler: Handler) -> Handler:
+    async def guarded(request: Request) -> Response:
+        return forbidden(request) or await handler(request)
+
+    return guarded
 
 
 def _translating(handler: Handler) -> Handler:

@@ -2,13 +2,14 @@
 
 Source: ``error`` members of the exception shapes in botocore's ``iot`` and ``iot-jobs-data`` models. The data
 plane's model names no exception for a version mismatch; VersionConflictException of the control plane is used
-there.
+there. Where the execution's state decided, it is in the body, as the model says of InvalidStateTransitionException.
 """
 
 from typing import Final
 
 from starlette.responses import JSONResponse
 
+from bridge.lab.jobs_api import state_body
 from bridge.lab.jobs_model import JobsRejectedError, RejectionCode
 
 _EXCEPTIONS: Final = {
@@ -25,6 +26,7 @@ _EXCEPTIONS: Final = {
 def error_response(rejection: JobsRejectedError) -> JSONResponse:
     """Build the response that boto3 turns into a ``ClientError`` of the right class."""
     name, status = _EXCEPTIONS.get(rejection.code, ("InternalFailureException", 500))
-    return JSONResponse(
-        {"message": rejection.message}, status_code=status, headers={"x-amzn-ErrorType": name}
-    )
+    body: dict[str, object] = {"message": rejection.message}
+    if rejection.execution is not None:
+        body["executionState"] = state_body(rejection.execution)
+    return JSONResponse(body, status_code=status, headers={"x-amzn-ErrorType": name})
