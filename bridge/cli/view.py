@@ -42,10 +42,12 @@ class UpdateView:
     Args:
         json: Emit each event as JSON on stdout instead.
         context: Members to add to every JSON event, such as the job id.
+        label: What each line begins with, where several updates are shown at a time; there is no bar then.
     """
 
-    def __init__(self, *, json: bool, context: dict[str, object] | None = None) -> None:
+    def __init__(self, *, json: bool, context: dict[str, object] | None = None, label: str = "") -> None:
         self._json = json
+        self._label = label
         self._context = context or {}
         self._bar = ProgressBar(
             TextColumn("  "),
@@ -54,7 +56,7 @@ class UpdateView:
             TransferSpeedColumn(),
             TimeRemainingColumn(),
             console=console,
-            disable=json or not console.is_terminal,
+            disable=json or bool(label) or not console.is_terminal,
         )
         self._task: TaskID | None = None
         self._printed_percent = 0
@@ -99,7 +101,7 @@ class UpdateView:
                 self._show_end(event)
 
     def _print(self, text: str) -> None:
-        console.print(text, soft_wrap=True)
+        console.print(f"{self._label}{text}", soft_wrap=True)
 
     def _show_board(self, event: BoardIdentified) -> None:
         known = {
@@ -118,7 +120,7 @@ class UpdateView:
         self._bar.update(self._task, completed=event.done_bytes)
         percent = 100 * event.done_bytes // max(1, event.total_bytes)
         restarted = percent < self._printed_percent
-        if not console.is_terminal and (restarted or percent >= self._printed_percent + 10):
+        if self._bar.disable and (restarted or percent >= self._printed_percent + 10):
             self._printed_percent = percent
             again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
             self._print(f"          {percent:3d} %  {event.rate_bytes_per_s / 1000:.1f} kB/s{again}")

@@ -53,7 +53,8 @@ class Gateway:
                 try:
                     results[thing] = ended.result()
                 except BridgeError as error:
-                    _log.error("the agent of thing %s ended: %s", thing, error.message)
+                    if len(running) > 1:
+                        _log.error("the agent of thing %s ended: %s", thing, error.message)
                     first = first or error
                 except BaseException:
                     self.stop()  # a bug: the others end in order before it is told

@@ -15,6 +15,7 @@ from typing import Final, Literal, Self, get_args
 from bridge.errors import UsageError
 from bridge.lab.broker import Broker
 from bridge.lab.broker_faults import BrokerFaults
+from bridge.lab.broker_policy import Policy
 from bridge.lab.https_server import HttpsServer
 from bridge.lab.image_server import ImageServer
 from bridge.lab.jobs_mqtt_front import SERVICE_NAME, MqttClientFront, ServiceLogin
@@ -60,6 +61,7 @@ class LocalCloud:
         https_port: Port of images and the AWS-like API; 0 picks a free one.
         broker: ``builtin`` keeps AWS's rules best; ``mosquitto`` runs the installed program.
         clock: Epoch seconds for the Jobs service.
+        policy: Who may do what at the built-in broker; by default each certificate only what is its thing's.
 
     Attributes:
         jobs: The Jobs store: ``create_job``, ``describe_execution``, ``cancel_job`` and more.
@@ -78,6 +80,7 @@ class LocalCloud:
         https_port: int = 0,
         broker: BrokerKind = "builtin",
         clock: Clock = time.time,
+        policy: Policy | None = None,
     ) -> None:
         if broker not in get_args(BrokerKind):
             raise UsageError(
@@ -89,6 +92,7 @@ class LocalCloud:
         self._https_port = https_port
         self._broker_kind = broker
         self._clock = clock
+        self._policy = policy
         self._stack = ExitStack()
         self._broker: Broker | None = None
         self.images = ImageServer(lambda: self.https_url)
@@ -200,7 +204,7 @@ class LocalCloud:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(cert_file, key_file)
         tls.load_verify_locations(self.ca_file)
-        broker = stack.enter_context(Broker(tls, host=self._host, port=self._mqtt_port))
+        broker = stack.enter_context(Broker(tls, host=self._host, port=self._mqtt_port, policy=self._policy))
         self._broker, self._mqtt_port = broker, broker.port
         return BrokerFront(broker)
 
