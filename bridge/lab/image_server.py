@@ -23,7 +23,7 @@ from bridge.lab.image_faults import ImageFaults
 from bridge.lab.presign import Presigner
 
 PREFIX: Final = "/images/"
-_KEPT_REQUESTS: Final = 10_000
+_KEPT_REQUESTS: Final = 1_000
 _DENIED: Final = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>'
 
 
