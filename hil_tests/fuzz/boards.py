@@ -61,6 +61,7 @@ _AT_TAILS = (
 )
 _GROUPS = (0, 1, 65, 2, 63)
 _SMALL_BYTES = 4096
+_LONGEST_RUN_BYTES = 9000
 _MODELS = tuple(sorted(BOARD_MODELS))
 
 
@@ -120,7 +121,7 @@ def _do(driver: BoardDriver, choices: Choices) -> None:
         case 6:
             driver.send(encode_frame(_message(choices), choices.of((127, 512, 8192))))
         case 7:
-            driver.send(bytes([choices.byte()]) * choices.number(2))
+            driver.send(bytes([choices.byte()]) * (choices.number(2) % _LONGEST_RUN_BYTES))
         case _:
             _handle(board, choices)
 
