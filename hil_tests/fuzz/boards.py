@@ -61,7 +61,7 @@ _AT_TAILS = (
 )
 _GROUPS = (0, 1, 65, 2, 63)
 _SMALL_BYTES = 4096
-_LONGEST_RUN_BYTES = 9000
+_RUN_BYTES = (0, 0, 0, 0, 0, 256, 512, 1024, 2048, 4096, 8192)
 _MODELS = tuple(sorted(BOARD_MODELS))
 
 
@@ -121,7 +121,7 @@ def _do(driver: BoardDriver, choices: Choices) -> None:
         case 6:
             driver.send(encode_frame(_message(choices), choices.of((127, 512, 8192))))
         case 7:
-            driver.send(bytes([choices.byte()]) * (choices.number(2) % _LONGEST_RUN_BYTES))
+            driver.send(bytes([choices.byte()]) * (choices.byte() + choices.of(_RUN_BYTES)))
         case _:
             _handle(board, choices)
 
