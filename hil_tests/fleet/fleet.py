@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bridge.image import inspect_file
 from bridge.lab.broker_faults import Fault
+from bridge.lab.jobs_lifecycle import ABORTED
 from bridge.lab.jobs_model import Execution, ExecutionStatus
 from bridge.lab.local_cloud import LocalCloud
 from bridge.lab.sample_images import SampleImages
@@ -33,6 +34,7 @@ IMAGE_BYTES: Final = 16 * 1024
 PATIENCE_S: Final = 240.0
 RATE_PER_MINUTE: Final = 10
 ABORT_PERCENT: Final = 30.0
+ABORT_AFTER: Final = 5
 EXPECTED: Final = {
     Kind.PLAIN: "SUCCEEDED",
     Kind.CURRENT: "REJECTED",
@@ -52,6 +54,7 @@ class Act:
         reached: Things that got the job at all.
         written: Boards that were written to.
         status: How the job itself stands.
+        comment: What the service says about that.
         wrong: What is not as it should be, one sentence each.
     """
 
@@ -62,6 +65,7 @@ class Act:
     reached: int = 0
     written: int = 0
     status: str = ""
+    comment: str = ""
     seconds: float = 0.0
     wrong: list[str] = field(default_factory=list)
 
@@ -145,7 +149,7 @@ class Fleet:
         return act
 
     def work_bad_job(self) -> Act:
-        """An image that dies in a loop, to ten things a minute, given up when three in ten have failed."""
+        """An image that dies in a loop, to ten things a minute, given up when three in ten of at least five have failed."""
         began = time.monotonic()
         image = self._samples.application(BAD, size_bytes=IMAGE_BYTES, behaviour={"crash_loop": True})
         before = {member.name: member.version for member in self.members}
@@ -153,7 +157,7 @@ class Fleet:
             "failureType": "ALL",
             "action": "CANCEL",
             "thresholdPercentage": ABORT_PERCENT,
-            "minNumberOfExecutedThings": RATE_PER_MINUTE,
+            "minNumberOfExecutedThings": ABORT_AFTER,
         }
         self._create(
             BAD_JOB,
@@ -171,8 +175,10 @@ class Fleet:
         for member in self.members:
             if member.version != before[member.name]:
                 act.wrong.append(f"{member.name} runs {member.version} after {before[member.name]}")
-        if act.status != "CANCELED":
-            act.wrong.append(f"the bad job is {act.status}")
+        job = self._job(BAD_JOB)
+        act.comment = job.get("comment", "")
+        if (act.status, job.get("reasonCode")) != ("CANCELED", ABORTED):
+            act.wrong.append(f"the bad job is {act.status} for the reason {job.get('reasonCode')}")
         return act
 
     def close(self) -> None:
