@@ -53,6 +53,7 @@ class Act:
         by_kind: Executions by the thing's kind, status and reason.
         reached: Things that got the job at all.
         written: Boards that were written to.
+        throttled: Requests of devices that the service refused because of their number.
         status: How the job itself stands.
         comment: What the service says about that.
         wrong: What is not as it should be, one sentence each.
@@ -64,6 +65,7 @@ class Act:
     by_kind: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     reached: int = 0
     written: int = 0
+    throttled: int = 0
     status: str = ""
     comment: str = ""
     seconds: float = 0.0
@@ -127,7 +129,7 @@ class Fleet:
             member.start()
 
     def work_good_job(self) -> Act:
-        """A continuous job on a group to which a quarter of the things come later."""
+        """A continuous job on a group to which a quarter of the things come later; the service throttles many a report."""
         began = time.monotonic()
         self.iot.create_thing_group(thingGroupName=GROUP)
         late = self.members[len(self.members) * 3 // 4 :]
@@ -136,12 +138,14 @@ class Fleet:
             if member.kind is Kind.DEAF:
                 topic = f"$aws/things/{member.name}/jobs/{GOOD_JOB}/update/accepted"
                 self.cloud.broker_faults.arm(Fault.DROP_DELIVERY, topic)
+        self.cloud.jobs.faults.throttle(len(self.members) // 2, call="/update")
         self._create(GOOD_JOB, self._samples.application(NEW, size_bytes=IMAGE_BYTES))
         half = (len(self.members) - len(late)) // 2
         self._wait(lambda: self._ended(GOOD_JOB) >= half)
         self._join(late)
         self._wait(lambda: self._ended(GOOD_JOB) == len(self.members))
         act = self._act(GOOD_JOB, began)
+        act.throttled = self.cloud.jobs.faults.throttled
         for member in self.members:
             self._check_truth(member, act)
         if act.status != "IN_PROGRESS":

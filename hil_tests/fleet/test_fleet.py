@@ -26,6 +26,7 @@ def test_given_200_agents_and_a_continuous_job_then_all_end_truthfully_and_once(
     good = report["acts"][0]
     assert good["wrong"] == []
     assert (good["status"], good["reached"]) == ("IN_PROGRESS", AGENTS)
+    assert good["throttled"] == AGENTS // 2
     assert good["statuses"] == {"SUCCEEDED": 180, "REJECTED": 10, "FAILED": 10}
 
 
