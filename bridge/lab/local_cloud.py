@@ -15,6 +15,7 @@ from typing import Final, Literal, Self, get_args
 from bridge.errors import UsageError
 from bridge.lab.broker import Broker
 from bridge.lab.broker_faults import BrokerFaults
+from bridge.lab.broker_limits import BrokerLimits
 from bridge.lab.https_server import HttpsServer
 from bridge.lab.image_server import ImageServer
 from bridge.lab.jobs_mqtt_front import SERVICE_NAME, MqttClientFront, ServiceLogin
@@ -33,8 +34,8 @@ BrokerKind = Literal["builtin", "mosquitto"]
 NOT_EMULATED: Final = (
     "IAM and AWS policies: a certificate's common name is its thing; HTTP signatures are not verified",
     "job templates, maintenance windows, dynamic thing groups, package versions, namespaces of Greengrass",
-    "shadows, rules, fleet provisioning, MQTT 5, MQTT over WebSocket, QoS 2 (AWS refuses that too)",
-    "throttling, and replaying a stored session at 10 messages a second",
+    "shadows, rules, lifecycle events, fleet provisioning, MQTT over WebSocket, QoS 2 (AWS refuses that too)",
+    "throughput limits, and sessions and retained messages that outlive this process",
     "quotas of an account; jobs and groups outlive this process only in a state directory",
 )
 """What a person used to AWS IoT Core must not expect here."""
@@ -59,6 +60,7 @@ class LocalCloud:
         mqtt_port: Port of the broker; 0 picks a free one.
         https_port: Port of images and the AWS-like API; 0 picks a free one.
         broker: ``builtin`` keeps AWS's rules best; ``mosquitto`` runs the installed program.
+        limits: Quotas of the built-in broker, such as :data:`~bridge.lab.broker_limits.AWS_LIMITS`.
         clock: Epoch seconds for the Jobs service.
 
     Attributes:
@@ -66,7 +68,7 @@ class LocalCloud:
         images: The image server, with ``faults`` to switch on and ``requests`` to count.
 
     Raises:
-        UsageError: There is no such broker.
+        UsageError: There is no such broker, or quotas are wanted of mosquitto.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class LocalCloud:
         mqtt_port: int = 0,
         https_port: int = 0,
         broker: BrokerKind = "builtin",
+        limits: BrokerLimits | None = None,
         clock: Clock = time.time,
     ) -> None:
         if broker not in get_args(BrokerKind):
@@ -87,7 +90,10 @@ class LocalCloud:
         self._host = host
         self._mqtt_port = mqtt_port
         self._https_port = https_port
+        if limits is not None and broker != "builtin":
+            raise UsageError("quotas need the built-in broker", reason="no-builtin-broker")
         self._broker_kind = broker
+        self._limits = limits
         self._clock = clock
         self._stack = ExitStack()
         self._broker: Broker | None = None
@@ -201,7 +207,7 @@ class LocalCloud:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(cert_file, key_file)
         tls.load_verify_locations(self.ca_file)
-        broker = stack.enter_context(Broker(tls, host=self._host, port=self._mqtt_port))
+        broker = stack.enter_context(Broker(tls, host=self._host, port=self._mqtt_port, limits=self._limits))
         self._broker, self._mqtt_port = broker, broker.port
         return BrokerFront(broker)
 

@@ -123,6 +123,7 @@ def test_given_no_client_id_and_a_clean_session_then_the_broker_gives_one(router
         Publish("lab/1/2/3/4/5/6/7/8", b""),
         Publish("$aws/things/thing-b/jobs/get", b""),
         Publish("elsewhere", b""),
+        Publish("$aws/things/thing-a/x", b"", retain=True),
         Subscribe(1, (("lab/x", 2),)),
         Subscribe(1, tuple((f"lab/{n}", 0) for n in range(9))),
     ],
@@ -276,6 +277,16 @@ def test_given_no_puback_when_the_client_returns_then_the_message_comes_again_un
     third = FakeClient(router)
     third.connect(clean=False)
     assert third.hear() == []
+
+
+def test_given_a_persistent_session_of_3_1_1_then_it_lives_an_hour(
+    router: Router, timers: FakeTimers
+) -> None:
+    for waited_s, present in ((0, False), (3599, True), (3600, False)):
+        timers.advance(waited_s)
+        client = FakeClient(router)
+        assert client.connect(clean=False).session_present is present
+        client.lose()
 
 
 def test_given_a_clean_reconnect_then_the_old_session_is_gone(router: Router) -> None:
