@@ -6,6 +6,7 @@ from bridge.lab.broker_faults import Fault
 from bridge.lab.broker_limits import MAX_PAYLOAD_BYTES
 from bridge.lab.broker_policy import ThingPolicy
 from bridge.lab.broker_router import Router
+from bridge.lab.mqtt_encode import encode_packet
 from bridge.lab.mqtt_packets import (
     ConnAck,
     Connect,
@@ -474,10 +475,11 @@ def test_given_a_service_certificate_then_the_policy_has_no_limits(router: Route
     assert service.subscribe("$aws/things/+/jobs/#") == [SubAck(7, (1,))]
 
 
-def test_given_a_full_queue_then_the_newest_is_lost_and_the_rest_kept(
-    router: Router, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("limit", "value"), [("MAX_QUEUED", 2), ("MAX_QUEUED_BYTES", 2)])
+def test_given_a_full_queue_then_the_newest_is_lost_the_rest_kept_and_room_comes_back(
+    router: Router, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
-    monkeypatch.setattr("bridge.lab.mqtt_session.MAX_QUEUED", 2)
+    monkeypatch.setattr(f"bridge.lab.mqtt_session.{limit}", value)
     first = FakeClient(router)
     first.connect(clean=False)
     first.subscribe("lab/x")
@@ -486,4 +488,17 @@ def test_given_a_full_queue_then_the_newest_is_lost_and_the_rest_kept(
         router.publish(Publish("lab/x", str(number).encode(), qos=1))
     second = FakeClient(router)
     second.connect(clean=False)
-    assert [payload for _, payload in second.messages()] == [b"0", b"1"]
+    heard = [one for one in second.hear() if isinstance(one, Publish)]
+    assert [one.payload for one in heard] == [b"0", b"1"]
+    second.say(*(PubAck(one.packet_id) for one in heard))
+    router.publish(Publish("lab/x", b"9", qos=1))
+    assert second.messages() == [("lab/x", b"9")]
+
+
+def test_given_a_burst_of_packets_then_others_have_their_turn_before_its_end(router: Router) -> None:
+    client = FakeClient(router)
+    client.connect()
+    assert client.connection.receive(encode_packet(PingReq()) * 150)
+    assert len(client.hear()) == 100
+    assert not client.connection.receive(b"")
+    assert len(client.hear()) == 50
