@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from bridge.lab.aws_shapes import Operation, service
 from bridge.lab.jobs_api import state_body
 from bridge.lab.jobs_model import JobsRejectedError, RejectionCode
+from bridge.lab.registry_model import RegistryRefusedError
 
 _EXCEPTIONS: Final = {
     RejectionCode.INVALID_TOPIC: "InvalidRequestException",
@@ -37,3 +38,11 @@ def error_response(operation: Operation, rejection: JobsRejectedError) -> JSONRe
     if rejection.execution is not None and operation.service == "iot-jobs-data":
         body["executionState"] = state_body(rejection.execution)
     return JSONResponse(body, status_code=status, headers={"x-amzn-ErrorType": name})
+
+
+def refusal_response(refusal: RegistryRefusedError) -> JSONResponse:
+    """The same for a refusal of the registry, which knows AWS's names itself."""
+    status = service("iot").error_status[refusal.name]
+    return JSONResponse(
+        {"message": refusal.message}, status_code=status, headers={"x-amzn-ErrorType": refusal.name}
+    )

@@ -1,7 +1,7 @@
 """boto3 on thing groups, rollouts, paging and tags; and every operation that we serve, its answers held against AWS's model."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from bridge.lab.jobs_model import JobsRejectedError, RejectionCode
 from bridge.lab.jobs_store import JobsStore
-from bridge.lab.rest import jobs_handlers, jobs_routes
+from bridge.lab.rest import jobs_handlers, jobs_routes, routes_of
 from hil_tests.contracts.boto_shapes import ShapeWatch, problems
 from hil_tests.lab_rig import Certificates, https_server
 from hil_tests.unit.lab.clock import FakeClock
@@ -328,6 +328,32 @@ def _refused_by_name(iot: Any) -> None:
         with pytest.raises(ClientError, match="not emulated by the local cloud") as caught:
             call(**arguments)
         assert caught.value.response["Error"]["Code"] == "InvalidRequestException"
+
+
+def test_given_other_handlers_then_served_with_their_members_from_path_header_and_body(
+    tmp_path: Path,
+) -> None:
+    seen: list[object] = []
+    certificates = Certificates(tmp_path)
+
+    def note(members: Mapping[str, object]) -> Mapping[str, object]:
+        seen.append(dict(members))
+        return {}
+
+    names = ("AttachPolicy", "ListAttachedPolicies", "AttachThingPrincipal")
+    with https_server(certificates, routes_of({"iot": dict.fromkeys(names, note)})) as url:
+        account = Account(url, certificates.ca_file, JobsStore(), FakeClock())
+        arn = "arn:aws:iot:us-east-1:1:cert/00ff"
+        account.iot.attach_policy(policyName="p", target=arn)
+        account.iot.list_attached_policies(target=arn, pageSize=5)
+        account.iot.attach_thing_principal(thingName="a", principal=arn)
+        account.iot.close()
+        account.device.close()
+    assert seen == [
+        {"policyName": "p", "target": arn},
+        {"target": arn, "pageSize": 5},
+        {"thingName": "a", "principal": arn},
+    ]
 
 
 def test_given_answers_that_are_wrong_then_the_watch_notices(account: Account) -> None:
