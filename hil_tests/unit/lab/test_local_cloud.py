@@ -44,7 +44,9 @@ def test_given_a_local_cloud_then_images_api_and_broker_answer_and_all_threads_e
         cloud.jobs.create_job("j", "thing-a", {"location": {"url": url}})
         cloud.broker_faults.arm(Fault.DROP_PUBACK, "$aws/#")
         with SocketClient(cloud.broker, context) as client:
-            client.send(Connect("thing-a"), Publish("$aws/things/thing-a/jobs/start-next", b"", qos=1, packet_id=1))
+            client.send(
+                Connect("thing-a"), Publish("$aws/things/thing-a/jobs/start-next", b"", qos=1, packet_id=1)
+            )
             assert client.next() == ConnAck(0)
             reply = client.next()
         assert isinstance(reply, Publish)
