@@ -1,6 +1,7 @@
 """Accept TLS connections: every handshake is a task of its own, so that a half-open one delays nobody else."""
 
 import asyncio
+import asyncio.sslproto
 import contextlib
 import logging
 import socket
@@ -14,6 +15,8 @@ HANDSHAKE_TIMEOUT_S: Final = 10.0
 SHUTDOWN_TIMEOUT_S: Final = 1.0
 MAX_HANDSHAKES: Final = 2000
 """Handshakes under way; a flood of half-open ones beyond this waits in the kernel's backlog."""
+TLS_READ_BUFFER_BYTES: Final = 32 * 1024
+"""Two TLS records. asyncio gives each TLS connection 256 KiB and touches them all."""
 
 
 class TlsListener:
@@ -31,6 +34,7 @@ class TlsListener:
         self._listener = listener
         self._tls = tls
         self._new_protocol = new_protocol
+        asyncio.sslproto.SSLProtocol.max_size = TLS_READ_BUFFER_BYTES
         self._room = asyncio.Semaphore(MAX_HANDSHAKES)
         self._handshakes: set[asyncio.Task[None]] = set()
 

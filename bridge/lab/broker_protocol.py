@@ -45,7 +45,8 @@ class BrokerProtocol(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.gone: Final = self._loop.create_future()
         self.version = MQTT_3_1_1
-        self.writable = True
+        self._unpaused = True
+        self._outgoing = bytearray()
         self._silence: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._heard_at_s = self._loop.time()
@@ -73,13 +74,18 @@ class BrokerProtocol(asyncio.Protocol):
             self._watch_silence()
             self._on_change()
 
+    @property
+    def writable(self) -> bool:
+        """Whether the client's buffer has room."""
+        return self._unpaused and len(self._outgoing) < PAUSE_ABOVE_BYTES
+
     def pause_writing(self) -> None:
         """Asyncio: the buffer is over its high mark."""
-        self.writable = False
+        self._unpaused = False
 
     def resume_writing(self) -> None:
         """Asyncio: the buffer is below its low mark."""
-        self.writable = True
+        self._unpaused = True
         self._client.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -93,13 +99,24 @@ class BrokerProtocol(asyncio.Protocol):
         self.gone.set_result(None)
 
     def send(self, packet: Packet) -> None:
-        """Queue a packet; a peer that never reads is cut."""
+        """Queue a packet; those of one turn of the loop go out together. A peer that never reads is cut."""
         if self._transport.is_closing():
             return
-        self._transport.write(encode_packet(packet, self.version))
-        if self._transport.get_write_buffer_size() > CUT_ABOVE_BYTES:
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing += encode_packet(packet, self.version)
+        if len(self._outgoing) + self._transport.get_write_buffer_size() > CUT_ABOVE_BYTES:
             _log.warning("a client does not read its replies; cutting it")
             self.cut()
+
+    def _flush(self) -> None:
+        if not self._outgoing or self._transport.is_closing():
+            return
+        was_full = not self.writable
+        self._transport.write(bytes(self._outgoing))
+        self._outgoing.clear()
+        if was_full and self.writable:
+            self._client.resume_writing()
 
     def close(self, reason: ReasonCode | None = None, text: str = "") -> None:
         """Send what is queued, in MQTT 5 a DISCONNECT with the reason too, then close."""
@@ -107,6 +124,7 @@ class BrokerProtocol(asyncio.Protocol):
             return
         if reason is not None and self.version == MQTT_5:
             self.send(Disconnect(reason, Properties(reason_string=text[:_MAX_REASON_LENGTH] or None)))
+        self._flush()
         self._transport.close()
         self._closing = self._loop.call_later(CLOSE_TIMEOUT_S, self.cut)
 

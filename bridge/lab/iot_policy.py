@@ -76,7 +76,7 @@ class PolicyDocument:
         """
         try:
             document = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _malformed(f"it is no JSON: {error}") from None
         if not isinstance(document, dict):
             raise _malformed("it is no JSON object")

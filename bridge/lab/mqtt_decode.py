@@ -81,6 +81,7 @@ class PacketReader:
             raise PacketTooLargeError(f"MQTT packet of {length} bytes is over {self._max_packet_bytes}")
         start, end = index + 1, index + 1 + length
         if len(self._buffer) < end:
+            _read_first_byte(self._buffer[0])  # nonsense is not worth waiting for its end
             return None
         first, body = self._buffer[0], bytes(self._buffer[start:end])
         del self._buffer[:end]
@@ -94,6 +95,16 @@ def decode_packet(first_byte: int, body: bytes, *, version: int = MQTT_3_1_1) ->
         MalformedPacketError: It breaks the protocol, or it is of QoS 2's hand-shake or AUTH, which this broker does
             not speak.
     """
+    packet_type, flags = _read_first_byte(first_byte)
+    fields = Fields(packet_type.name, body, MalformedPacketError)
+    if packet_type is PacketType.PUBLISH:
+        return _publish(flags, fields, version)
+    packet = _decode_body(packet_type, fields, version)
+    fields.expect_end()
+    return packet
+
+
+def _read_first_byte(first_byte: int) -> tuple[PacketType, int]:
     try:
         packet_type = PacketType(first_byte >> 4)
     except ValueError:
@@ -101,14 +112,12 @@ def decode_packet(first_byte: int, body: bytes, *, version: int = MQTT_3_1_1) ->
             f"MQTT packet type {first_byte >> 4} is reserved or not spoken here"
         ) from None
     flags = first_byte & 0x0F
-    if packet_type is not PacketType.PUBLISH and flags != _FIXED_FLAGS.get(packet_type, 0):
-        raise MalformedPacketError(f"MQTT {packet_type.name} with reserved flags {flags:#x}")
-    fields = Fields(packet_type.name, body, MalformedPacketError)
     if packet_type is PacketType.PUBLISH:
-        return _publish(flags, fields, version)
-    packet = _decode_body(packet_type, fields, version)
-    fields.expect_end()
-    return packet
+        if flags & 0x06 == 0x06 or flags & 0x0E == 0x08:
+            raise MalformedPacketError(f"MQTT PUBLISH with impossible flags {flags:#x}")
+    elif flags != _FIXED_FLAGS.get(packet_type, 0):
+        raise MalformedPacketError(f"MQTT {packet_type.name} with reserved flags {flags:#x}")
+    return packet_type, flags
 
 
 def _decode_body(packet_type: PacketType, fields: Fields, version: int) -> Packet:  # noqa: PLR0911 - one return per packet type
@@ -175,8 +184,6 @@ def _connect(fields: Fields) -> Connect:
 
 def _publish(flags: int, fields: Fields, version: int) -> Publish:
     qos, dup = flags >> 1 & 3, bool(flags & 8)
-    if qos == 3 or (qos == 0 and dup):
-        raise MalformedPacketError(f"MQTT PUBLISH with impossible flags {flags:#x}")
     topic = fields.text()
     packet_id = fields.packet_id() if qos else 0
     properties = _properties(fields, version)

@@ -29,7 +29,7 @@ def test_an_error_code_of_five_thousand_digits_does_not_end_the_reader() -> None
     assert AtParser().feed(line.encode() + b"\r\n") == [FinalResult(ok=False, text=line, kind="CME")]
 
 
-@pytest.mark.parametrize("technology", ["\N{SUPERSCRIPT TWO}", "7" * 5000])
+@pytest.mark.parametrize("technology", ["\N{SUPERSCRIPT TWO}", "7" * 5000], ids=["superscript", "long"])
 def test_a_registration_with_a_technology_that_is_no_number(technology: str) -> None:
     modem = Modem(cast("AtClient", Answers([f"+CEREG: 5,1,a,b,{technology}"])))
     assert modem.registration().technology is None
@@ -109,7 +109,9 @@ def test_a_member_of_a_zip_archive_at_an_offset_beyond_all_files() -> None:
     assert refused.value.reason == "bad-archive"
 
 
-@pytest.mark.parametrize("text", [b'{"imei": "\xff"}', b"[]", b"1", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "text", [b'{"imei": "\xff"}', b"[]", b"1", b"[" * 100_000], ids=["text", "list", "number", "nested"]
+)
 def test_a_board_whose_saved_state_is_something_else(text: bytes, tmp_path: Path) -> None:
     (tmp_path / "modem.json").write_bytes(text)
     with pytest.raises(BenchError) as refused:

@@ -378,6 +378,29 @@ def test_given_a_removed_thing_then_it_waits_no_more(store: JobsStore, clock: Fa
     assert [one.thing_name for one in store.list_executions("j")] == ["t0", "t2"]
 
 
+def test_given_only_removed_things_wait_then_the_job_is_complete(store: JobsStore) -> None:
+    store.create_job("j", THINGS[:2], {}, settings=JobSettings(rollout=Rollout(1)))
+    end(store, "t0", "SUCCEEDED")
+    store.remove_thing("t1")
+    assert store.describe_job("j").status is JobStatus.COMPLETED
+
+
+def test_given_a_scheduled_continuous_job_then_members_at_its_start_get_it(
+    store: JobsStore, clock: FakeClock
+) -> None:
+    store.groups.create("g")
+    for thing in ("t0", "t1"):
+        store.groups.add_thing("g", thing)
+    settings = scheduled(clock, startTime=later(clock, 60))
+    store.create_job("j", [], {}, groups=["g"], continuous=True, settings=settings)
+    store.groups.add_thing("g", "t2")
+    store.groups.remove_thing("g", "t0")
+    assert reached(store) == 0
+    clock.pass_minutes(61)
+    store.advance()
+    assert [one.thing_name for one in store.list_executions("j")] == ["t1", "t2"]
+
+
 def test_given_too_many_targets_then_the_limit(store: JobsStore) -> None:
     names = [f"thing-{number}" for number in range(101)]
     for name in names:
