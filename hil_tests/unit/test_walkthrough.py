@@ -51,7 +51,7 @@ def in_background(command: str, directory: Path, environment: dict[str, str]) ->
     ) as process:
         try:
             assert process.stderr is not None
-            said = []
+            said: list[str] = []
             while not said or not said[-1].startswith("Ready."):
                 said.append(process.stderr.readline())
                 assert said[-1], "".join(said)
