@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from bridge.cli.broker_options import split_endpoint
 from bridge.cli.flash import make_route
 from bridge.cli.fleet_view import FleetView
 from bridge.cli.journals import open_journal, place_of, port_for_us
-from bridge.cli.run_agent import split_endpoint
 from bridge.cli.signals import stopping
 from bridge.errors import BridgeError, UsageError
 

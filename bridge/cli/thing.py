@@ -175,7 +175,7 @@ def check(
 
 
 def _broker(endpoint: str | None, plane: "ControlPlane | None") -> tuple[str, int]:
-    from bridge.cli.run_agent import split_endpoint  # noqa: PLC0415
+    from bridge.cli.broker_options import split_endpoint  # noqa: PLC0415
 
     if endpoint is None:
         assert plane is not None

@@ -21,6 +21,7 @@ from bridge.cloud.thing_policy import policy_for, policy_name
 from bridge.errors import UsageError
 from bridge.lab.broker import Broker
 from bridge.lab.broker_faults import BrokerFaults
+from bridge.lab.broker_policy import Policy
 from bridge.lab.broker_principals import PrincipalPolicy
 from bridge.lab.https_server import HttpsServer
 from bridge.lab.image_server import ImageServer
@@ -34,6 +35,7 @@ from bridge.lab.presign import REGION, Presigner
 from bridge.lab.registry import Registry
 from bridge.lab.registry_model import RegistryRefusedError
 from bridge.lab.rest import jobs_routes, routes_of
+from bridge.lab.rest_identity import by_registry
 from bridge.lab.rest_registry import RegistryRest
 from bridge.lab.rest_values import thing_arn
 from bridge.lab.s3_places import find_object
@@ -77,6 +79,7 @@ class LocalCloud:
         https_port: Port of images and the AWS-like API; 0 picks a free one.
         broker: ``builtin`` keeps AWS's rules best; ``mosquitto`` runs the installed program.
         clock: Epoch seconds for the Jobs service.
+        policy: Who may do what at the built-in broker; by default each certificate only what is its thing's.
 
     Attributes:
         jobs: The Jobs store: ``create_job``, ``describe_execution``, ``cancel_job`` and more.
@@ -97,6 +100,7 @@ class LocalCloud:
         https_port: int = 0,
         broker: BrokerKind = "builtin",
         clock: Clock = time.time,
+        policy: Policy | None = None,
     ) -> None:
         if broker not in get_args(BrokerKind):
             raise UsageError(
@@ -108,6 +112,7 @@ class LocalCloud:
         self._https_port = https_port
         self._broker_kind = broker
         self._clock = clock
+        self._policy = policy
         self._stack = ExitStack()
         self._broker: Broker | None = None
         self.presigner = Presigner(clock)
@@ -229,6 +234,7 @@ class LocalCloud:
             key_file=key_file,
             host=self._host,
             port=self._https_port,
+            client_ca_file=self.ca_file,
         )
         self._https_port = stack.enter_context(server).port
         self._tell_where(directory)
@@ -255,7 +261,12 @@ class LocalCloud:
             *self.images.routes,
             s3.signed_route,
             *routes_of({"iot": RegistryRest(self.registry, self._pki).handlers}),
-            *jobs_routes(self.jobs, mqtt_endpoint=self._endpoint_text, clock=self._clock),
+            *jobs_routes(
+                self.jobs,
+                mqtt_endpoint=self._endpoint_text,
+                clock=self._clock,
+                things_of=by_registry(self.registry),
+            ),
             s3.rest_route,
         ]
 
@@ -274,7 +285,7 @@ class LocalCloud:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(cert_file, key_file)
         tls.load_verify_locations(self.ca_file)
-        policy = PrincipalPolicy(self.registry)
+        policy = self._policy or PrincipalPolicy(self.registry)
         broker = stack.enter_context(Broker(tls, host=self._host, port=self._mqtt_port, policy=policy))
         self._broker, self._mqtt_port = broker, broker.port
         return BrokerFront(broker)

@@ -2,8 +2,8 @@
 
 Method, path and members of every call come from AWS's models (:mod:`bridge.lab.aws_shapes`); a handler gets the members of a
 request that keeps to its shape, and gives those of the response. The two services share paths; with one host name for both, the
-service named in the SigV4 credential scope tells them apart, and a request without one is for the control plane. Signatures are
-not verified: whoever reaches the port may use it.
+service named in the SigV4 credential scope tells them apart; a request without one is a device's if it came with a client
+certificate, and otherwise for the control plane. Signatures are not verified: whoever reaches the port may use it.
 """
 
 import logging
@@ -26,6 +26,7 @@ from bridge.lab.rest_device import DeviceRest
 from bridge.lab.rest_errors import error_response, refusal_response
 from bridge.lab.rest_executions import ExecutionsRest
 from bridge.lab.rest_groups import GroupsRest
+from bridge.lab.rest_identity import ThingsOf, by_common_name, client_certificate, forbidden, is_signed
 from bridge.lab.rest_members import read_members
 from bridge.lab.rest_tags import TagsRest
 from bridge.lab.rest_things import ThingsRest
@@ -54,6 +55,7 @@ def jobs_routes(
     mqtt_endpoint: Callable[[], str],
     clock: Clock = time.time,
     read_document: DocumentReader | None = None,
+    things_of: ThingsOf = by_common_name,
 ) -> list[BaseRoute]:
     """Give starlette routes for both planes.
 
@@ -62,8 +64,9 @@ def jobs_routes(
         mqtt_endpoint: Gives the ``host:port`` that DescribeEndpoint names.
         clock: The store's clock.
         read_document: Reads the S3 object that a job's ``documentSource`` names; without it such jobs are refused.
+        things_of: Tells the things that a device's certificate speaks for.
     """
-    return routes_of(jobs_handlers(store, mqtt_endpoint, clock, read_document))
+    return routes_of(jobs_handlers(store, mqtt_endpoint, clock, read_document), things_of)
 
 
 def jobs_handlers(
@@ -84,23 +87,21 @@ def jobs_handlers(
     return {CONTROL_PLANE: control, DATA_PLANE: DeviceRest(store, clock).handlers}
 
 
-def device_routes(store: JobsStore, clock: Clock = time.time) -> list[BaseRoute]:
-    """Give routes for the data plane alone, as for a port of its own where devices show their certificates."""
-    return routes_of({DATA_PLANE: DeviceRest(store, clock).handlers})
-
-
-def routes_of(services: Mapping[ServiceName, Handlers]) -> list[BaseRoute]:
+def routes_of(
+    services: Mapping[ServiceName, Handlers], things_of: ThingsOf = by_common_name
+) -> list[BaseRoute]:
     """Give routes for handlers, each at its operation's method and path.
 
     Args:
         services: Handlers by service; operations at the same method and path are told apart by the request's signature.
+        things_of: Tells the things that a device's certificate speaks for.
     """
     table: dict[tuple[str, str], dict[str, _Endpoint]] = {}
     for name, handlers in services.items():
         for key, handler in handlers.items():
             operation = service(name).operations[key]
             at = (operation.method, _path(operation))
-            table.setdefault(at, {})[name] = _endpoint(operation, handler)
+            table.setdefault(at, {})[name] = _endpoint(operation, handler, things_of)
     # Fixed parts of a path go before members: ``…/jobs/$next`` before ``…/jobs/{jobId}``.
     ordered = sorted(table.items(), key=lambda entry: entry[0][1].replace("{", "~"))
     return [
@@ -127,20 +128,26 @@ def _by_service(choices: Mapping[str, _Endpoint]) -> _Endpoint:
 
     async def choose(request: Request) -> Response:
         match = _SIGV4_SERVICE.search(request.headers.get("authorization", ""))
-        wanted = choices.get(match.group(1), first) if match else first
-        return await wanted(request)
+        if match is not None:
+            wanted = match.group(1)
+        else:
+            is_device = not is_signed(request) and client_certificate(request) is not None
+            wanted = DATA_PLANE if is_device else CONTROL_PLANE
+        return await choices.get(wanted, first)(request)
 
     return choose
 
 
-def _endpoint(operation: Operation, handler: Handler) -> _Endpoint:
+def _endpoint(operation: Operation, handler: Handler, things_of: ThingsOf) -> _Endpoint:
     async def answer(request: Request) -> Response:
+        if operation.service == DATA_PLANE and (refusal := forbidden(request, things_of)) is not None:
+            return refusal
         try:
             return JSONResponse(dict(handler(await read_members(operation, request))))
         except JobsRejectedError as rejection:
             return error_response(operation, rejection)
-        except RegistryRefusedError as refusal:
-            return refusal_response(refusal)
+        except RegistryRefusedError as refused:
+            return refusal_response(refused)
         except Exception:  # noqa: BLE001 - the caller gets an answer, the log the bug
             _log.exception("bug while answering %s", operation.name)
             bug = JobsRejectedError(RejectionCode.INTERNAL_ERROR, "the local cloud failed; see its log")

@@ -129,14 +129,14 @@ class Images:
         raise _missing(f"a modem delta from {release}")
 
     def other_modem_delta(self, base: str | None) -> Path:
-        """A modem delta that does not fit a modem version.
+        """A modem delta that neither starts from a modem version nor leads to it.
 
         Raises:
             BenchError: There is none.
         """
         release = modem_release(base)
         for one in self._found:
-            if one.image.kind is ImageKind.MODEM_DELTA and modem_release(one.image.base_version) != release:
+            if one.image.kind is ImageKind.MODEM_DELTA and release not in _ends(one.image):
                 return one.path
         raise _missing(f"a modem delta from another version than {release}")
 
@@ -227,6 +227,10 @@ class Images:
         return application_image(data, path.name)[1] if zipfile.is_zipfile(path) else data
 
 
+def _ends(delta: FirmwareImage) -> set[str | None]:
+    return {modem_release(delta.base_version), modem_release(delta.version)}
+
+
 def _missing(what: str) -> BenchError:
     return BenchError(
         f"the bench has no firmware for this test: {what}", reason="no-image", hint="See --nrf91-images."
@@ -241,7 +245,10 @@ def sample_images(directory: Path) -> Images:
     samples = SampleImages(directory)
     files = [
         *(samples.application(version) for version in (BASELINE, "2.0.0", "3.0.0")),
-        *(samples.modem_delta(*pair) for pair in ((BASELINE_MODEM, "2.0.3"), ("2.0.3", BASELINE_MODEM))),
+        *(
+            samples.modem_delta(*pair)
+            for pair in ((BASELINE_MODEM, "2.0.3"), ("2.0.3", BASELINE_MODEM), ("2.0.1", "2.0.4"))
+        ),
         *(samples.modem_package(version) for version in ("2.0.3", BASELINE_MODEM)),
         bootloader_package(samples, directory, 2),
     ]

@@ -231,7 +231,7 @@ def test_given_what_the_local_cloud_does_not_do_then_refused_rather_than_ignored
         ("PUT", "/jobs/job-1", b"[]", 400),
         ("PUT", "/jobs/job-1", b'{"document": "{}"}', 400),
         ("PUT", "/jobs/job-1", b'{"document": "{}", "targets": [], "timeoutConfig": 3}', 400),
-        ("POST", "/things/thing-a/jobs/job-1", b"{}", 400),
+        ("POST", "/things/thing-a/jobs/job-1", b"{}", 403),  # neither signed nor with a certificate
         ("PUT", "/things/no%20thing/jobs/job-1/cancel", b"", 400),
         ("GET", "/jobs?maxResults=many", b"", 400),
         ("GET", "/jobs?nonsense=1", b"", 400),

@@ -11,7 +11,7 @@ import pytest
 
 from bridge.cloud import Connection
 from bridge.fetch import DownloadOptions
-from bridge.fota import Notice, Outcome, Progress, Stage, StageStarted, UpdateEvent
+from bridge.fota import Notice, Outcome, Stage
 from bridge.fota.versions import modem_release, same_version
 from bridge.lab.image_faults import ImageFault
 from bridge.pytest_plugin.cloud import LabCloud
@@ -19,29 +19,9 @@ from bridge.pytest_plugin.device import DeviceUnderTest
 from bridge.pytest_plugin.faults import BoardFaults
 from bridge.pytest_plugin.images import Images
 from bridge.pytest_plugin.jobs import JobBench
-from bridge.pytest_plugin.updates import EventHook, Story, Updater
+from bridge.pytest_plugin.updates import Story, Updater
 from bridge.virtual.faults import FaultPlan
-from hil_tests.scenarios.rounds import FAST, version_of
-
-
-def once(when: Callable[[UpdateEvent], bool], do: Callable[[], object]) -> EventHook:
-    """Does something with the first event that fits."""
-    done: list[UpdateEvent] = []
-
-    def hook(event: UpdateEvent) -> None:
-        if not done and when(event):
-            done.append(event)
-            do()
-
-    return hook
-
-
-def bytes_written(event: UpdateEvent) -> bool:
-    return isinstance(event, Progress) and 0 < event.done_bytes < event.total_bytes
-
-
-def stage(wanted: Stage) -> Callable[[UpdateEvent], bool]:
-    return lambda event: isinstance(event, StageStarted) and event.stage is wanted
+from hil_tests.scenarios.rounds import FAST, bytes_written, once, started, version_of
 
 
 def ranges_of(lab: LabCloud, name: str) -> list[str | None]:
@@ -192,7 +172,7 @@ def test_a_power_cut_anywhere_between_schedule_and_confirmation_leaves_a_whole_i
 ) -> None:
     before, after = nrf91_board.version(), version_of(nrf91_images.newer)
     nrf91_faults.power_returns()
-    arm = once(stage(Stage.SCHEDULE), lambda: nrf91_faults.power_cut_at_flash_operation(operation))
+    arm = once(started(Stage.SCHEDULE), lambda: nrf91_faults.power_cut_at_flash_operation(operation))
     story = nrf91_update(nrf91_images.newer, on_event=arm)
     running = nrf91_board.version()
     assert same_version(running, before) or same_version(running, after)
@@ -207,7 +187,7 @@ def test_a_swap_that_loses_its_power_is_finished_at_the_next_start(
     nrf91_board: DeviceUnderTest, nrf91_images: Images, nrf91_update: Updater, nrf91_faults: BoardFaults
 ) -> None:
     nrf91_faults.power_returns()
-    arm = once(stage(Stage.REBOOT), lambda: nrf91_faults.power_cut_at_flash_operation(60))
+    arm = once(started(Stage.REBOOT), lambda: nrf91_faults.power_cut_at_flash_operation(60))
     story = nrf91_update(nrf91_images.newer, on_event=arm)
     assert nrf91_faults.count("power-off") == 1
     assert story.outcome is Outcome.SUCCEEDED
@@ -268,7 +248,7 @@ def test_a_port_that_comes_back_under_another_name_at_the_reboot_is_followed(
         nrf91_faults.unplug()
         threading.Timer(0.2, nrf91_faults.plug).start()
 
-    story = nrf91_update(nrf91_images.newer, on_event=once(stage(Stage.REBOOT), re_enumerate))
+    story = nrf91_update(nrf91_images.newer, on_event=once(started(Stage.REBOOT), re_enumerate))
     assert story.outcome is Outcome.SUCCEEDED
     assert len(names) == 1
 
