@@ -12,6 +12,7 @@ from bridge.cli import (
     board_commands,
     campaign,
     cloud,
+    credentials,
     demo,
     flash,
     history,
@@ -44,6 +45,7 @@ for group in (
     image,
     virtual_board,
     cloud,
+    credentials,
     campaign,
     bench,
 ):
