@@ -1,67 +1,126 @@
-"""Showing the jobs that agents work."""
+"""Jobs and their executions as tables for people and as JSON members for machines."""
 
-import threading
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
 
-from bridge.cli.output import console, emit_json
-from bridge.cli.view import UpdateView
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
-    from bridge.cloud import JobExecution
-    from bridge.fota import UpdateEvent
+    from bridge.cloud.deploy_jobs import ExecutionState, JobState
+    from bridge.cloud.deploy_watch import JobSnapshot
+
+_COLOURS: Final = {
+    "SUCCEEDED": "green",
+    "COMPLETED": "green",
+    "IN_PROGRESS": "cyan",
+    "QUEUED": "white",
+    "FAILED": "red",
+    "TIMED_OUT": "red",
+    "REJECTED": "yellow",
+    "CANCELED": "yellow",
+}
 
 
-class JobsView:
-    """Shows the jobs that agents work, those of one thing one after the other.
+def job_members(job: "JobState") -> dict[str, object]:
+    """A job for machines."""
+    return {
+        "job": job.job_id,
+        "arn": job.arn,
+        "status": job.status,
+        "continuous": job.continuous,
+        "created_at": _iso(job.created_at),
+        "completed_at": _iso(job.completed_at),
+        "targets": list(job.targets),
+        "description": job.description,
+        "comment": job.comment,
+        "counters": dict(job.counters),
+    }
 
-    Args:
-        json: Emit JSON on stdout instead.
-        several: Whether there are several things: each line begins with its thing then, and there is no bar.
-    """
 
-    def __init__(self, *, json: bool, several: bool = False) -> None:
-        self._json = json
-        self._several = several
-        self._lock = threading.Lock()
-        self._jobs: dict[str, tuple[str, int]] = {}
-        self._views: dict[str, UpdateView] = {}
+def execution_members(execution: "ExecutionState") -> dict[str, object]:
+    """An execution for machines."""
+    return {
+        "thing": execution.thing_name,
+        "status": execution.status,
+        "execution": execution.execution_number,
+        "updated_at": _iso(execution.updated_at),
+        "details": dict(execution.details),
+    }
 
-    def __enter__(self) -> "JobsView":
-        """Nothing to show yet."""
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        """Take the bars of unfinished jobs off the screen."""
-        for view in self._views.values():
-            view.__exit__()
-        self._views.clear()
+def snapshot_view(snapshot: "JobSnapshot") -> Group:
+    """A job with its things, for people."""
+    job = snapshot.job
+    counts = ", ".join(f"{number} {status}" for status, number in job.counters.items()) or "no executions yet"
+    kind = "continuous" if job.continuous else "snapshot"
+    head = Text.assemble(
+        ("job ", "bold"), (job.job_id, "bold"), f"  {kind}  ", status_text(job.status), f"  {counts}"
+    )
+    parts: list[Text | Table] = [head]
+    if job.description or job.comment:
+        parts.append(Text("  ".join(text for text in (job.description, job.comment) if text)))
+    return Group(*parts, executions_table(snapshot.executions))
 
-    def ready(self, things: list[str], endpoint: str) -> None:
-        """Tell that the agents wait for jobs."""
-        for thing in things:
-            if self._json:
-                emit_json({"event": "ready", "thing": thing, "endpoint": endpoint})
-            else:
-                console.print(f"working the jobs of [bold]{thing}[/bold] at {endpoint}; stop with Ctrl-C")
 
-    def show(self, thing: str, execution: "JobExecution", event: "UpdateEvent") -> None:
-        """Show one event of one job; from any thread."""
-        with self._lock:
-            job = (execution.job_id, execution.execution_number)
-            if self._jobs.get(thing) != job:
-                self._begin(thing, job)
-            self._views[thing].show(event)
+def executions_table(executions: "tuple[ExecutionState, ...]") -> Table:
+    """One line a thing."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("thing", "status", "stage", "progress", "version", "what"):
+        table.add_column(name, no_wrap=name != "what")
+    for each in executions:
+        again = f" #{each.execution_number}" if each.execution_number > 1 else ""
+        details = each.details
+        table.add_row(
+            each.thing_name + again,
+            status_text(each.status),
+            details.get("stage", ""),
+            _progress(details) if not each.ended else "",
+            _versions(details),
+            details.get("message") or details.get("reason", ""),
+        )
+    return table
 
-    def _begin(self, thing: str, job: tuple[str, int]) -> None:
-        if (before := self._views.pop(thing, None)) is not None:
-            before.__exit__()
-        self._jobs[thing] = job
-        context: dict[str, object] = {"job": job[0], "execution": job[1]}
-        label = ""
-        if self._several:
-            context["thing"] = thing
-            label = f"{thing}: "
-        self._views[thing] = UpdateView(json=self._json, context=context, label=label)
-        self._views[thing].__enter__()
-        if not self._json:
-            console.print(f"{label}job [bold]{job[0]}[/bold], execution {job[1]}")
+
+def jobs_table(jobs: "list[JobState]") -> Table:
+    """One line a job."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("job", "status", "kind", "created", "ended"):
+        table.add_column(name, no_wrap=True)
+    for job in jobs:
+        table.add_row(
+            job.job_id,
+            status_text(job.status),
+            "continuous" if job.continuous else "snapshot",
+            _short(job.created_at),
+            _short(job.completed_at),
+        )
+    return table
+
+
+def status_text(status: str) -> Text:
+    """A status in its colour."""
+    return Text(status, style=_COLOURS.get(status, "white"))
+
+
+def _progress(details: Mapping[str, str]) -> str:
+    percent, rate = details.get("percent"), details.get("rate")
+    if percent is None:
+        return ""
+    speed = f" {int(rate) / 1000:.1f} kB/s" if rate is not None and rate.isdecimal() else ""
+    return f"{percent} %{speed}"
+
+
+def _versions(details: Mapping[str, str]) -> str:
+    before, after = details.get("from_version"), details.get("running_version") or details.get("to_version")
+    return f"{before or '?'} -> {after}" if after else ""
+
+
+def _short(time: datetime | None) -> str:
+    return "" if time is None else time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _iso(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()

@@ -84,7 +84,7 @@ def running_agent(
     endpoint: Endpoint | JobsLink,
     thing_name: str,
     open_route: RouteOpener,
-    downloads: DownloadSettings,
+    downloads: DownloadSettings | SourceMaker,
     *,
     options: UpdateOptions | None = None,
     on_event: Callable[[JobExecution, UpdateEvent], None] = lambda _execution, _event: None,
@@ -98,7 +98,7 @@ def running_agent(
         endpoint: Broker, certificates and client id; or another way to the Jobs service.
         thing_name: Thing whose jobs are worked; independent of the client id.
         open_route: Opens the thing's board.
-        downloads: How images are fetched.
+        downloads: How images are fetched, or who does it.
         options: How updates are done.
         on_event: Told about every event of every update.
         admission: When jobs may be taken; at any time if it is None.
@@ -123,7 +123,7 @@ def running_agent(
 def running_agents(
     endpoint: Endpoint | JobsLink,
     things: Sequence[ThingOnBoard],
-    downloads: DownloadSettings,
+    downloads: DownloadSettings | SourceMaker,
     *,
     options: UpdateOptions | None = None,
     on_event: ThingEventSink = lambda _thing, _execution, _event: None,
@@ -144,7 +144,7 @@ def _agent(  # noqa: PLR0917 - what each agent is made of
     stack: ExitStack,
     channel: Channel,
     thing: ThingOnBoard,
-    downloads: DownloadSettings,
+    downloads: DownloadSettings | SourceMaker,
     options: UpdateOptions | None,
     on_event: ThingEventSink,
     admission: Admission | None,
@@ -153,7 +153,7 @@ def _agent(  # noqa: PLR0917 - what each agent is made of
     return Agent(
         jobs,
         thing.open_route,
-        source_maker(downloads),
+        source_maker(downloads) if isinstance(downloads, DownloadSettings) else downloads,
         options=options,
         on_event=lambda execution, event: on_event(thing.thing_name, execution, event),
         admission=admission,

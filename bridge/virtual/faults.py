@@ -124,6 +124,10 @@ class ByteFaults:
             start = index + 1
         return bytes(result + data[start:])
 
+    def add(self, ahead: int, fault: ByteFault) -> None:
+        """Have a fault strike the byte that comes after so many more (0 for the very next one)."""
+        self._faults[self._position + ahead] = fault
+
     def forget(self) -> None:
         """Leave all bytes alone from now on."""
         self._faults.clear()
@@ -163,6 +167,10 @@ class ReplyFaults:
         self._delay_ns = plan.reply_delay_ms * _NS_PER_MS
         self.count = 0
         """How many replies there have been."""
+
+    def add(self, ahead: int, fault: ReplyFault) -> None:
+        """Have a fault strike the reply that comes after so many more (0 for the very next one)."""
+        self._faults[self.count + ahead] = fault
 
     def forget(self) -> None:
         """Leave all replies alone from now on."""
