@@ -43,11 +43,13 @@ class Shared:
         name: Of its place, its exporter and its resource group.
         port: Its name under /dev, where labgrid wants ports to be.
         link: The same, as a file.
+        control: Socket of its power switch.
     """
 
     name: str
     link: Path
     serial_number: str
+    control: Path
 
     @property
     def port(self) -> str:
@@ -115,6 +117,15 @@ class Lab:
             text=True,
             timeout=START_TIMEOUT_S,
             check=check,
+        )
+
+    def power(self, board: Shared) -> str:
+        """A power driver of labgrid's for a board, as a line of an environment file."""
+        file = self.directory / f"bench-{board.name}.toml"
+        file.write_text(f'[boards.1]\npower = {{ kind = "virtual", control = "{board.control}" }}')
+        command = f"{sys.executable} -m bridge bench power {{}} --bench {file} --bench-board 1"
+        return (
+            f'ExternalPowerDriver: {{ cmd_on: "{command.format("on")}", cmd_off: "{command.format("off")}" }}'
         )
 
     # --- what a user's program does -------------------------------------------------------------------------
@@ -197,8 +208,12 @@ def running_lab(directory: Path, *places: str) -> Iterator[Lab]:
 @contextmanager
 def virtual_board(lab: Lab, name: str, serial_number: str, *options: str) -> Iterator[Shared]:
     """A virtual board in a process of its own."""
-    board = Shared(name, Path("/dev/shm") / f"nrf91-bridge-{os.getpid()}-{name}", serial_number)
-    command = [sys.executable, "-m", "bridge", "board", "--json", "--link", board.port, *options]
+    link = Path("/dev/shm") / f"nrf91-bridge-{os.getpid()}-{name}"
+    board = Shared(name, link, serial_number, link.with_suffix(".control"))
+    command = [
+        *(sys.executable, "-m", "bridge", "board", "--json", "--link", board.port),
+        *("--control", str(board.control), *options),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -19,7 +19,7 @@ from bridge import clock
 from bridge.board import Board, BoardIdentity
 from bridge.board.answering import open_answering
 from bridge.board.smp_board import SmpBoard
-from bridge.errors import BridgeError
+from bridge.errors import BoardRefusedError, BridgeError
 from bridge.fota.choose_route import RouteOptions, Transport, route_opener
 from bridge.fota.events import UpdateEvent
 from bridge.fota.update import Update
@@ -144,7 +144,13 @@ class NrfBridgeDriver(Driver, ResetProtocol):
     @step()
     def enter_recovery(self) -> None:
         """Restart the board's application into MCUboot's serial recovery; only an SMP server can be told to."""
-        with self._blaming() as url, SmpBoard.open(url, **self._line) as board:
+        with self._opened() as board:
+            if not isinstance(board, SmpBoard):
+                raise BoardRefusedError(
+                    "the board's application answers AT, and cannot be told to start MCUboot's recovery",
+                    reason="not-supported",
+                    hint="Hold the recovery button while the board is reset.",
+                )
             board.enter_recovery()
 
     @property
