@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Literal
 
-Direction = Literal["in", "out"]
-"""Seen from this host: ``in`` came from the board."""
+Direction = Literal["in", "out", "opened", "lost"]
+"""Seen from this host: ``in`` came from the board, ``out`` is about to be sent; a port that was opened or lost has no bytes."""
 
 Tap = Callable[[str, Direction, bytes], None]
 """Called with the port's URL, the direction and the bytes; from any thread, and must not block."""
@@ -28,7 +28,7 @@ def tapped(tap: Tap) -> Iterator[None]:
             _taps = tuple(each for each in _taps if each is not tap)
 
 
-def tell(url: str, direction: Direction, data: bytes) -> None:
+def tell(url: str, direction: Direction, data: bytes = b"") -> None:
     """Pass bytes on to whoever listens."""
     for tap in _taps:
         tap(url, direction, data)

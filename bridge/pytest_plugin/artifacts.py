@@ -42,6 +42,7 @@ class TestRecord:
         notes: Remarks of the bench: purged jobs, restored baseline, link check.
         outcome: ``passed``, ``failed``, ``bench-error`` or ``skipped``.
         error: The error behind it, if it is one of ours.
+        failure: What pytest tells about a failure.
         duration_s: How long setup, call and teardown took.
         began_at: When it began, epoch seconds.
         checks: More that must be true when the test's own code has passed.
@@ -61,6 +62,7 @@ class TestRecord:
     notes: list[str] = field(default_factory=list)
     outcome: str = "passed"
     error: BridgeError | None = None
+    failure: str | None = None
     duration_s: float = 0.0
     began_at: float = field(default_factory=time.time)
     checks: list[Callable[[], None]] = field(default_factory=list)
@@ -90,6 +92,7 @@ class TestRecord:
             "updates": [_story(story) for story in self.stories],
             "notes": self.notes,
             "error": _error(self.error),
+            "failure": self.failure,
         }
         return cast("dict[str, Any]", redact_value(record))
 
@@ -169,10 +172,14 @@ def _story(story: Story) -> dict[str, Any]:
         "from_version": finished.from_version if finished else None,
         "to_version": finished.to_version if finished else None,
         "running_version": finished.running_version if finished else None,
+        "sha256": story.judged.sha256 if story.judged else None,
+        "digest": story.judged.digest if story.judged else None,
+        "size_bytes": story.size_bytes,
         "bytes": story.wrote,
         "rate_bytes_per_s": round(story.rate_bytes_per_s),
         "attempts": story.attempts,
         "stages_s": story.stage_times_s() if story.events else {},
+        "progress": story.progress,
     }
 
 

@@ -106,8 +106,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     artifacts = session.settings.path("artifacts")
     if artifacts is not None and not hasattr(config, "workerinput"):
         from bridge.pytest_plugin.artifacts import write_session  # noqa: PLC0415
+        from bridge.pytest_plugin.run_report import write_run_report  # noqa: PLC0415
 
         write_session(artifacts, session.facts())
+        write_run_report(artifacts, session.began_at, session.shown_facts())
     session.close()
 
 
@@ -155,6 +157,7 @@ def pytest_runtest_makereport(
     note_report(item, call, report, record)
     artifacts = item.config.stash[SESSION].settings.path("artifacts")
     if report.when == "teardown" and artifacts is not None:
+        from bridge.pytest_plugin import recordings  # noqa: F401, PLC0415 - it registers its writers
         from bridge.pytest_plugin.artifacts import write_artifacts  # noqa: PLC0415
 
         write_artifacts(artifacts, record)

@@ -31,7 +31,7 @@ class Chunk:
     Attributes:
         time_s: Seconds since the log began.
         port: URL of the port.
-        direction: ``in`` from the board, ``out`` to it.
+        direction: ``in`` from the board, ``out`` to it; ``opened`` or ``lost`` for the port itself.
         data: The bytes.
     """
 
@@ -62,11 +62,9 @@ class BoardLog:
             yield self
 
     def _take(self, port: str, direction: Direction, data: bytes) -> None:
-        if not data:
-            return
         with self._changed:
             self._chunks.append(Chunk(time.monotonic() - self._began_s, port, direction, data))
-            if direction == "in":
+            if direction == "in" and data:
                 self._text += data.decode("ascii", "backslashreplace")
                 self._changed.notify_all()
 
@@ -123,9 +121,10 @@ class BoardLog:
 
     def transcript(self) -> str:
         """Both directions for people: seconds, an arrow, text; without secrets."""
-        arrows = {"in": "<-", "out": "->"}
+        arrows = {"in": "<-", "out": "->", "opened": "-- opened", "lost": "-- lost"}
         return "".join(
-            f"{chunk.time_s:10.4f} {arrows[chunk.direction]} {redact_text(_shown(chunk.data))}\n"
+            f"{chunk.time_s:10.4f} {arrows[chunk.direction]} {redact_text(_shown(chunk.data))}".rstrip()
+            + "\n"
             for chunk in self.chunks
         )
 

@@ -4,6 +4,7 @@ import pytest
 
 from bridge.errors import BenchError, BoardNotFoundError, BridgeError
 from bridge.pytest_plugin.artifacts import TestRecord
+from bridge.pytest_plugin.updates import Story
 
 BENCH_PROPERTY = "nrf91_bench_error"
 
@@ -25,6 +26,7 @@ def note_report(
             _tell_bench_error(item, report, record, error)
         else:
             record.outcome = "failed"
+            record.failure = report.longreprtext
     elif report.skipped and record.outcome == "passed":
         record.outcome = "skipped"
     if report.when == "teardown":
@@ -53,6 +55,20 @@ def _tell_bench_error(
         report.when = "setup"
 
 
+def _update_properties(story: Story) -> list[tuple[str, object]]:
+    finished = story.finished
+    pairs: list[tuple[str, object]] = [
+        ("nrf91_image", story.image),
+        ("nrf91_image_digest", (story.judged.digest or story.judged.sha256) if story.judged else ""),
+        ("nrf91_update", finished.outcome),
+        ("nrf91_from_version", finished.from_version or ""),
+        ("nrf91_running_version", finished.running_version or ""),
+        ("nrf91_rate_bytes_per_s", round(story.rate_bytes_per_s)),
+        ("nrf91_attempts", story.attempts),
+    ]
+    return pairs + [(f"nrf91_{stage}_s", seconds) for stage, seconds in story.stage_times_s().items()]
+
+
 def _add_properties(item: pytest.Item, record: TestRecord) -> None:
     pairs: list[tuple[str, object]] = [
         ("nrf91_board", record.board or ""),
@@ -61,6 +77,6 @@ def _add_properties(item: pytest.Item, record: TestRecord) -> None:
         ("nrf91_outcome", record.outcome),
     ]
     for story in record.stories:
-        pairs += [("nrf91_image", story.image), ("nrf91_attempts", story.attempts)]
+        pairs += _update_properties(story)
     pairs += [("nrf91_note", note) for note in record.notes]
     item.user_properties += pairs

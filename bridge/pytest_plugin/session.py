@@ -3,6 +3,7 @@
 import logging
 import platform
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -14,6 +15,7 @@ import pytest
 from bridge import __version__
 from bridge.pytest_plugin.markers import Abilities, Needs
 from bridge.pytest_plugin.settings import SETTINGS, Settings
+from bridge.redaction import redact_text
 
 if TYPE_CHECKING:
     from bridge.fota.bench_file import Bench
@@ -39,11 +41,13 @@ class BenchSession:
     Attributes:
         settings: Who decided what.
         deselected: Reason -> how many tests cannot run here.
+        began_at: When the run began, epoch seconds.
     """
 
     def __init__(self, config: pytest.Config) -> None:
         self.settings = Settings(config)
         self.deselected: dict[str, int] = {}
+        self.began_at = time.time()
         self._config = config
         self._stack = ExitStack()
         self._dirty: Exception | None = None
@@ -257,6 +261,15 @@ class BenchSession:
                 for setting in SETTINGS
             },
             "deselected": self.deselected,
+        }
+
+    def shown_facts(self) -> dict[str, str]:
+        """The same in a line, for people."""
+        where = {name: redact_text(self.settings[name].text or "") for name in ("port", "model", "cloud")}
+        return {
+            **{name: text for name, text in where.items() if text},
+            "nrf91-bridge": __version__,
+            "pytest": pytest.__version__,
         }
 
     def close(self) -> None:

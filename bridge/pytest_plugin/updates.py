@@ -11,6 +11,8 @@ from bridge.errors import BenchError, BridgeError
 from bridge.fota import (
     Expectations,
     Finished,
+    ImageAccepted,
+    ImageJudged,
     Outcome,
     Policy,
     Progress,
@@ -79,6 +81,25 @@ class Story:
     def wrote(self) -> int:
         """Bytes that went to the board."""
         return max((event.done_bytes for event in self.events if isinstance(event, Progress)), default=0)
+
+    @property
+    def progress(self) -> list[tuple[float, int]]:
+        """Seconds since the start, and bytes that the board had taken by then."""
+        return [
+            (round(at, 4), event.done_bytes)
+            for event, at in zip(self.events, self.times_s, strict=True)
+            if isinstance(event, Progress)
+        ]
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Size of the image, if it was accepted."""
+        return next((event.size_bytes for event in self.events if isinstance(event, ImageAccepted)), None)
+
+    @property
+    def judged(self) -> ImageJudged | None:
+        """What the whole image was found to be, if it was read to its end."""
+        return next((event for event in self.events if isinstance(event, ImageJudged)), None)
 
     @property
     def attempts(self) -> int:

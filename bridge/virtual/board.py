@@ -220,6 +220,10 @@ class VirtualBoard:
         """Let that button go."""
         self.call(lambda: setattr(self._build, "button_held", False))
 
+    def modem_says(self, line: str) -> None:
+        """Let the modem say something unasked, such as ``%CESQ: 54,2,16,2``; the application passes it on in its own time."""
+        self.call(lambda: self._life.modem_says(line))
+
     def call(self, function: Callable[[], _Result]) -> _Result:
         """Run a function on the board's thread and return what it returns."""
         future: Future[_Result] = Future()
@@ -251,7 +255,7 @@ class VirtualBoard:
 
     @property
     def events(self) -> list[BoardEvent]:
-        """What happened since the board was made, oldest first."""
+        """What happened since the board was made, oldest first; the latest thousands of it."""
         return self._log.events
 
     def on_event(self, listener: Callable[[BoardEvent], None]) -> None:
