@@ -223,7 +223,7 @@ class JobBench:
             transfer_baud=self.device.transfer_baud(transfer_baud),
             confirm_timeout_s=confirm_timeout_s,
         )
-        own_cloud = self.cloud.kind != "aws"
+        own_cloud = self.cloud.on_this_host
         downloads = DownloadSettings(
             self.directory / "downloads",
             ca_file=self.thing.download_ca_file,
