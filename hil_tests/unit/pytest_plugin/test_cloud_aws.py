@@ -21,9 +21,9 @@ THING = "bench-1"
 
 
 @pytest.fixture
-def account(tmp_path: Path) -> Iterator[tuple[AwsCloud, BenchBoard]]:
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AwsCloud, BenchBoard]]:
     """An account with one thing, and the board that works its jobs."""
-    state = tmp_path / "cloud"
+    state = tmp_path_factory.mktemp("cloud")  # the cloud may keep the URLs that it was given
     with LocalCloud(state) as local:
         files = local.add_thing(THING)
         access = CloudAccess.of_local_cloud(state)
