@@ -1,8 +1,9 @@
 """A job from its first execution to its end: rollout, retries, abort, schedule, cancel, completion.
 
-Source: AWS IoT Developer Guide, "How job configurations work" and "Jobs and job execution states"; documentation texts of
-botocore's ``iot`` model. What they leave open is decided so: things a minute are counted in windows of a minute that begin with
-the rollout; an abort criterion's percentage is of the things that got the job, and a thing counts by how its last run ended.
+Source: AWS IoT Developer Guide, "How job configurations work", "Specify job configurations by using the API" and "Jobs and job
+execution states"; documentation texts of botocore's ``iot`` model. What they leave open is decided so: things a minute are
+counted in windows of a minute that begin with the rollout; executions that were cancelled or removed have not been completed;
+and what the guide calls an automated comment and reason code of an aborted job is in our words.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bridge.lab.jobs_model import Execution, ExecutionStatus, Job, JobStatus
-from bridge.lab.jobs_settings import AbortCriterion, Rollout
+from bridge.lab.jobs_settings import Rollout
 
 if TYPE_CHECKING:
     from bridge.lab.jobs_state import JobsState
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 WINDOW_S: Final = 60.0
+ABORTED: Final = "ABORT_CRITERIA_MET"
+"""Reason code of a job that was cancelled by its abort criteria; AWS has one, too, but does not document it."""
 _FAILURES: Final = {
     "FAILED": frozenset({ExecutionStatus.FAILED}),
     "REJECTED": frozenset({ExecutionStatus.REJECTED}),
     "TIMED_OUT": frozenset({ExecutionStatus.TIMED_OUT}),
     "ALL": frozenset({ExecutionStatus.FAILED, ExecutionStatus.REJECTED, ExecutionStatus.TIMED_OUT}),
 }
+_COMPLETED: Final = _FAILURES["ALL"] | {ExecutionStatus.SUCCEEDED}
 _RETRYABLE: Final = frozenset({ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT})
 
 
@@ -69,9 +73,9 @@ def after_end(state: JobsState, ended: Execution, now: float) -> None:
     job = state.tables.jobs.get(ended.job_id)
     if job is None or job.status is not JobStatus.IN_PROGRESS:
         return
-    if ended.status in _FAILURES["ALL"] and (criterion := _met_criterion(state, job)) is not None:
-        _log.info("job %s is aborted: %s", job.job_id, criterion)
-        cancel(state, job, now)
+    if ended.status in _COMPLETED and (comment := _abort_comment(state, job)) is not None:
+        _log.info("job %s: %s", job.job_id, comment)
+        cancel(state, job, now, reason_code=ABORTED, comment=comment)
     elif may_retry(state, job, ended):
         state.enqueue(ended.thing_name, ended.job_id, now, retry_attempt=ended.retry_attempt + 1)
     complete_if_done(state, ended.job_id, now)
@@ -131,21 +135,26 @@ def may_retry(state: JobsState, job: Job, ended: Execution) -> bool:
     return False
 
 
-def _met_criterion(state: JobsState, job: Job) -> AbortCriterion | None:
-    criteria = job.settings.abort_criteria
-    if not criteria:
+def _abort_comment(state: JobsState, job: Job) -> str | None:
+    """Why the job is to be aborted, if it is: completed executions are counted, retries included."""
+    if not job.settings.abort_criteria:
         return None
-    ends = [_last_end(many) for many in state.tables.things_of_job(job.job_id)]
-    for criterion in criteria:
+    ends = [
+        run.status
+        for many in state.tables.things_of_job(job.job_id)
+        for run in many
+        if run.status in _COMPLETED
+    ]
+    for criterion in job.settings.abort_criteria:
         failed = sum(end in _FAILURES[criterion.failure_type] for end in ends)
         enough = len(ends) >= criterion.min_executed_things
         if enough and failed and failed * 100 >= criterion.threshold_percentage * len(ends):
-            return criterion
+            kind = "failed in any way" if criterion.failure_type == "ALL" else criterion.failure_type
+            return (
+                f"Aborted: {failed} of {len(ends)} completed executions {kind}, "
+                f"the threshold is {criterion.threshold_percentage:g} %"
+            )
     return None
-
-
-def _last_end(runs: list[Execution]) -> ExecutionStatus | None:
-    return next((run.status for run in reversed(runs) if run.status.terminal), None)
 
 
 def _count(state: JobsState, job: Job, status: ExecutionStatus) -> int:

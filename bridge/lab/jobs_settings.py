@@ -28,8 +28,8 @@ class AbortCriterion:
     """When a job is cancelled because too many things failed.
 
     Attributes:
-        threshold_percentage: Of the things that got the job, so many must have failed.
-        min_executed_things: So many things must have got the job before anything is counted.
+        threshold_percentage: Of the completed executions, so many must have failed.
+        min_executed_things: So many executions must be completed before anything is counted.
     """
 
     failure_type: FailureType

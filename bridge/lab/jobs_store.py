@@ -215,6 +215,9 @@ class JobsStore:
             job = self._tables.job(job_id)
             if job.status in {JobStatus.COMPLETED, JobStatus.CANCELED}:
                 raise invalid(f"job {job_id} is {job.status} and cannot be changed")
+            retries = () if new is None else new.retry_criteria
+            if retries != job.settings.retry_criteria and any(one.number_of_retries for one in retries):
+                raise invalid("the number of retries of a job can only be set to 0")
             return self._tables.put_job(
                 replace(
                     job,

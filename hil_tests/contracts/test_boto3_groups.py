@@ -156,7 +156,7 @@ def test_given_a_continuous_rollout_then_all_of_it_is_told_and_changed(account: 
         "failureType": "ALL",
         "action": "CANCEL",
         "thresholdPercentage": 33.33,
-        "minNumberOfExecutedThings": 3,
+        "minNumberOfExecutedThings": 1,
     }
     config = {
         "jobExecutionsRolloutConfig": {"maximumPerMinute": 5, "exponentialRate": rate},
@@ -183,6 +183,7 @@ def test_given_a_continuous_rollout_then_all_of_it_is_told_and_changed(account: 
     account.device.update_job_execution(thingName="a", jobId="j", status="FAILED")
     job = iot.describe_job(jobId="j")["job"]
     assert (job["status"], job["jobProcessDetails"]["numberOfCanceledThings"]) == ("CANCELED", 2)
+    assert (job["reasonCode"], job["comment"][:7]) == ("ABORT_CRITERIA_MET", "Aborted")
     assert refused(iot.update_job, jobId="j", description="x") == INVALID
 
 

@@ -47,9 +47,11 @@ def _body(act: Act) -> dict[str, object]:
     return {
         "job": act.job_id,
         "status": act.status,
+        "comment": act.comment,
         "things": act.things,
         "reached": act.reached,
         "written": act.written,
+        "throttled": act.throttled,
         "statuses": dict(act.statuses),
         "seconds": round(act.seconds, 1),
         "wrong": act.wrong,
@@ -65,6 +67,8 @@ def _table(act: Act) -> str:
     ]
     for (kind, status, reason), count in sorted(act.by_kind.items()):
         lines.append(f"  {kind:<42}{status:<12}{reason:<24}{count:>5}")
+    lines += [f"  {act.throttled} reports were throttled, and sent again later"] if act.throttled else []
+    lines += [f"  {act.comment}"] if act.comment else []
     lines += [f"  WRONG: {sentence}" for sentence in act.wrong] or [
         "  each thing once, and each told the truth"
     ]

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bridge.image import inspect_file
 from bridge.lab.broker_faults import Fault
+from bridge.lab.jobs_lifecycle import ABORTED
 from bridge.lab.jobs_model import Execution, ExecutionStatus
 from bridge.lab.local_cloud import LocalCloud
 from bridge.lab.sample_images import SampleImages
@@ -33,6 +34,7 @@ IMAGE_BYTES: Final = 16 * 1024
 PATIENCE_S: Final = 240.0
 RATE_PER_MINUTE: Final = 10
 ABORT_PERCENT: Final = 30.0
+ABORT_AFTER: Final = 5
 EXPECTED: Final = {
     Kind.PLAIN: "SUCCEEDED",
     Kind.CURRENT: "REJECTED",
@@ -51,7 +53,9 @@ class Act:
         by_kind: Executions by the thing's kind, status and reason.
         reached: Things that got the job at all.
         written: Boards that were written to.
+        throttled: Requests of devices that the service refused because of their number.
         status: How the job itself stands.
+        comment: What the service says about that.
         wrong: What is not as it should be, one sentence each.
     """
 
@@ -61,7 +65,9 @@ class Act:
     by_kind: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     reached: int = 0
     written: int = 0
+    throttled: int = 0
     status: str = ""
+    comment: str = ""
     seconds: float = 0.0
     wrong: list[str] = field(default_factory=list)
 
@@ -123,7 +129,7 @@ class Fleet:
             member.start()
 
     def work_good_job(self) -> Act:
-        """A continuous job on a group to which a quarter of the things come later."""
+        """A continuous job on a group to which a quarter of the things come later; the service throttles many a report."""
         began = time.monotonic()
         self.iot.create_thing_group(thingGroupName=GROUP)
         late = self.members[len(self.members) * 3 // 4 :]
@@ -132,12 +138,14 @@ class Fleet:
             if member.kind is Kind.DEAF:
                 topic = f"$aws/things/{member.name}/jobs/{GOOD_JOB}/update/accepted"
                 self.cloud.broker_faults.arm(Fault.DROP_DELIVERY, topic)
+        self.cloud.jobs.faults.throttle(len(self.members) // 2, call="/update")
         self._create(GOOD_JOB, self._samples.application(NEW, size_bytes=IMAGE_BYTES))
         half = (len(self.members) - len(late)) // 2
         self._wait(lambda: self._ended(GOOD_JOB) >= half)
         self._join(late)
         self._wait(lambda: self._ended(GOOD_JOB) == len(self.members))
         act = self._act(GOOD_JOB, began)
+        act.throttled = self.cloud.jobs.faults.throttled
         for member in self.members:
             self._check_truth(member, act)
         if act.status != "IN_PROGRESS":
@@ -145,7 +153,7 @@ class Fleet:
         return act
 
     def work_bad_job(self) -> Act:
-        """An image that dies in a loop, to ten things a minute, given up when three in ten have failed."""
+        """An image that dies in a loop, to ten things a minute, given up when three in ten of at least five have failed."""
         began = time.monotonic()
         image = self._samples.application(BAD, size_bytes=IMAGE_BYTES, behaviour={"crash_loop": True})
         before = {member.name: member.version for member in self.members}
@@ -153,7 +161,7 @@ class Fleet:
             "failureType": "ALL",
             "action": "CANCEL",
             "thresholdPercentage": ABORT_PERCENT,
-            "minNumberOfExecutedThings": RATE_PER_MINUTE,
+            "minNumberOfExecutedThings": ABORT_AFTER,
         }
         self._create(
             BAD_JOB,
@@ -171,8 +179,10 @@ class Fleet:
         for member in self.members:
             if member.version != before[member.name]:
                 act.wrong.append(f"{member.name} runs {member.version} after {before[member.name]}")
-        if act.status != "CANCELED":
-            act.wrong.append(f"the bad job is {act.status}")
+        job = self._job(BAD_JOB)
+        act.comment = job.get("comment", "")
+        if (act.status, job.get("reasonCode")) != ("CANCELED", ABORTED):
+            act.wrong.append(f"the bad job is {act.status} for the reason {job.get('reasonCode')}")
         return act
 
     def close(self) -> None:

@@ -137,12 +137,13 @@ def test_given_failures_at_the_threshold_then_the_job_is_aborted_and_queued_ones
     criteria = (AbortCriterion("FAILED", 20.0, 5),)
     store.create_job("j", THINGS, {}, settings=JobSettings(abort_criteria=criteria))
     store.device.start_next("t5")
-    end(store, "t0", "FAILED")
-    end(store, "t1", "REJECTED")
-    assert store.describe_job("j").status is JobStatus.IN_PROGRESS, "one of ten failed"
-    end(store, "t2", "FAILED")
+    for number, status in enumerate(["FAILED", "REJECTED", "SUCCEEDED", "SUCCEEDED"]):
+        end(store, f"t{number}", status)
+    assert store.describe_job("j").status is JobStatus.IN_PROGRESS, "four are not five"
+    end(store, "t4", "SUCCEEDED")
     job = store.describe_job("j")
-    assert (job.status, job.force_canceled) == (JobStatus.CANCELED, False)
+    assert (job.status, job.force_canceled) == (JobStatus.CANCELED, False), "one of five is 20 %"
+    assert (job.reason_code, "1 of 5" in str(job.comment)) == ("ABORT_CRITERIA_MET", True)
     assert store.describe_execution("j", "t9").status is ExecutionStatus.CANCELED
     assert store.describe_execution("j", "t5").status is ExecutionStatus.IN_PROGRESS
     end(store, "t5", "SUCCEEDED")
@@ -161,7 +162,7 @@ def test_given_failures_at_the_threshold_then_the_job_is_aborted_and_queued_ones
 def test_given_a_failure_type_then_only_that_counts(
     store: JobsStore, failure_type: str, ends: list[str], aborted: bool
 ) -> None:
-    criterion = AbortCriterion(failure_type, 50.0, 1)  # type: ignore[arg-type]  # a table
+    criterion = AbortCriterion(failure_type, 60.0, 2)  # type: ignore[arg-type]  # a table
     store.create_job("j", THINGS[:4], {}, settings=JobSettings(abort_criteria=(criterion,)))
     for thing, status in zip(THINGS, ends, strict=False):
         end(store, thing, status)
@@ -200,25 +201,30 @@ def test_given_timeouts_then_they_abort_too_and_a_thing_that_was_cancelled_by_it
 
 def test_given_retries_and_an_abort_then_no_further_attempt(store: JobsStore) -> None:
     settings = JobSettings(
-        retry_criteria=(RetryCriterion("FAILED", 5),), abort_criteria=(AbortCriterion("FAILED", 100.0, 1),)
+        retry_criteria=(RetryCriterion("FAILED", 5),), abort_criteria=(AbortCriterion("FAILED", 100.0, 2),)
     )
     store.create_job("j", THINGS[:2], {}, settings=settings)
     end(store, "t0", "FAILED")
     assert [one.retry_attempt for one in store.device.pending("t0")] == [1]
-    end(store, "t1", "FAILED")
+    end(store, "t0", "FAILED")
     assert store.device.pending("t0") == store.device.pending("t1") == ()
     assert store.describe_job("j").status is JobStatus.CANCELED
 
 
-def test_given_a_retry_that_succeeds_then_the_failure_before_it_does_not_count(store: JobsStore) -> None:
-    settings = JobSettings(
-        retry_criteria=(RetryCriterion("FAILED", 1),), abort_criteria=(AbortCriterion("FAILED", 100.0, 1),)
+def test_given_executions_that_were_deleted_or_cancelled_then_they_do_not_count(store: JobsStore) -> None:
+    store.create_job(
+        "j", THINGS, {}, settings=JobSettings(abort_criteria=(AbortCriterion("FAILED", 50.0, 3),))
     )
-    store.create_job("j", THINGS[:2], {}, settings=settings)
     end(store, "t0", "FAILED")
-    end(store, "t0", "SUCCEEDED")
     end(store, "t1", "FAILED")
-    assert store.describe_job("j").status is JobStatus.IN_PROGRESS
+    store.delete_execution("j", "t0", 1)
+    store.cancel_execution("j", "t2")
+    end(store, "t3", "SUCCEEDED")
+    assert store.describe_job("j").status is JobStatus.IN_PROGRESS, "two are completed"
+    end(store, "t4", "SUCCEEDED")
+    assert store.describe_job("j").status is JobStatus.IN_PROGRESS, "one of three failed"
+    end(store, "t5", "FAILED")
+    assert store.describe_job("j").status is JobStatus.CANCELED, "two of four"
 
 
 def test_given_a_start_time_then_scheduled_until_then(store: JobsStore, clock: FakeClock) -> None:
@@ -359,6 +365,16 @@ def test_given_an_update_then_later_things_get_it_and_the_timers_of_those_at_wor
     assert (reached(store), job.description) == (7, "faster")
     store.cancel_job("j")
     assert rejected(lambda: store.update_job("j", description="x")) is RejectionCode.INVALID_REQUEST
+
+
+def test_given_an_update_then_retries_can_only_be_given_up(store: JobsStore) -> None:
+    store.create_job("j", THINGS[:1], {}, retry_criteria=[RetryCriterion("FAILED", 2)])
+    more = JobSettings(retry_criteria=(RetryCriterion("FAILED", 3),))
+    assert rejected(lambda: store.update_job("j", settings=more)) is RejectionCode.INVALID_REQUEST
+    store.update_job("j", settings=JobSettings(5, retry_criteria=(RetryCriterion("FAILED", 2),)))
+    store.update_job("j", settings=JobSettings(retry_criteria=(RetryCriterion("FAILED", 0),)))
+    end(store, "t0", "FAILED")
+    assert store.describe_job("j").status is JobStatus.COMPLETED
 
 
 def test_given_a_cancelled_rollout_then_nobody_else_gets_it(store: JobsStore, clock: FakeClock) -> None:
