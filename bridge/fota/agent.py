@@ -40,6 +40,7 @@ RETRY_S: Final = 5.0
 """Pause before a cloud that could not be reached is asked again; a reconnect ends it early."""
 IDLE_WAIT_S: Final = 60.0
 """Without a notification the next job is asked for this often; a notification can get lost (QoS 1 or not)."""
+GO_ON: Final = "`nrf91-bridge run` with the same options goes on with the job."
 GATE_TIMEOUT_S: Final = 600.0
 """How long an update that is ready to be scheduled waits for a cloud that cannot be reached, before it is given up."""
 
@@ -250,7 +251,7 @@ class Agent:
         if reporter.gone is not None:
             update.stop(_canceled(reporter.gone))
         elif self._stop.is_set():
-            update.stop(InterruptedUpdateError("told to stop; the job can be taken up again"))
+            update.stop(InterruptedUpdateError("told to stop", hint=GO_ON))
 
     def _prepare(  # noqa: PLR0917 - the parts of one job
         self,
@@ -290,7 +291,7 @@ class Agent:
                 _log.warning("waiting for the cloud: %s", error.message)
                 self._wait_for_cloud()
             if self._stop.is_set():
-                raise InterruptedUpdateError("told to stop while the cloud could not be reached")
+                raise InterruptedUpdateError("told to stop while the cloud could not be reached", hint=GO_ON)
 
     def _wait_for_cloud(self) -> None:
         """A cloud that will never take us again ends our process, but not the job: the next process goes on with it."""
