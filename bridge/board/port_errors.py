@@ -24,6 +24,8 @@ PORT_ERRORS: Final = (serial.SerialException, OSError, _TerminalError)
 
 _BUSY: Final = {errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK}
 _DENIED: Final = {errno.EACCES, errno.EPERM}
+_PTY: Final = "/dev/pts/"
+_PTY_MASTERS: Final = frozenset(("/dev/ptmx", "/dev/pts/ptmx"))
 
 
 def open_error(url: str, cause: Exception) -> BridgeError:
@@ -87,13 +89,18 @@ def shown_url(url: str) -> str:
 
 
 def find_holder(url: str) -> str | None:
-    """Name and process id of another program that has the device open, as far as /proc tells."""
+    """Name and process id of another program that has the device open, as far as /proc tells.
+
+    Who serves a pty, such as a virtual board, keeps it open once without holding it.
+    """
     if "://" in url:
         return None
     device = os.path.realpath(url)
     found = None
     for pid in _process_ids():
-        if device not in _open_files(pid):
+        files = _open_files(pid)
+        serves = device.startswith(_PTY) and not _PTY_MASTERS.isdisjoint(files)
+        if files.count(device) <= serves:
             continue
         name = _process_name(pid)
         if pid != os.getpid():
@@ -110,14 +117,12 @@ def _process_ids() -> Iterator[int]:
     yield from (int(entry.name) for entry in entries if entry.name.isdigit())
 
 
-def _open_files(pid: int) -> set[str]:
-    links: set[str] = set()
+def _open_files(pid: int) -> list[str]:
     try:
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            links.add(os.readlink(entry))  # noqa: PTH115 - Path.readlink would normalise pipes and sockets
+        # Path.readlink would normalise pipes and sockets.
+        return [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]  # noqa: PTH115
     except OSError:
-        pass  # another user's process, or one that just ended
-    return links
+        return []  # another user's process, or one that just ended
 
 
 def _process_name(pid: int) -> str:

@@ -8,6 +8,7 @@ import serial
 
 from bridge import clock
 
+_RFC2217: Final = "serial.rfc2217"
 _SLICE_BYTES: Final = 256
 _BLOCKING_WRITE_TIMEOUT_S: Final = 10.0
 """Longest stall of a port without a descriptor; afterwards nobody knows how much of the slice has left."""
@@ -28,9 +29,11 @@ class PortWriter:
         self._descriptor = port.fileno() if _is_descriptor_based(port) else None
 
     @staticmethod
-    def timeout_for(port: serial.Serial) -> float:
-        """The ``write_timeout`` to set before the port is opened."""
-        return 0 if _is_descriptor_based(port) else _BLOCKING_WRITE_TIMEOUT_S
+    def timeout_for(port: serial.Serial) -> float | None:
+        """The ``write_timeout`` to set before the port is opened; RFC 2217 knows none, but has one on its socket."""
+        if _is_descriptor_based(port):
+            return 0
+        return None if type(port).__module__ == _RFC2217 else _BLOCKING_WRITE_TIMEOUT_S
 
     def write(self, data: bytes, timeout_s: float) -> int:
         """Write until all is written or time is up.
@@ -59,6 +62,10 @@ class PortWriter:
             return self._port.write(data) or 0
         except serial.SerialTimeoutException:
             return 0
+        except serial.SerialException as error:
+            if isinstance(error.__context__, TimeoutError):  # the socket's; the connection stands
+                return 0
+            raise
 
 
 def _is_descriptor_based(port: serial.Serial) -> bool:

@@ -1,10 +1,14 @@
-"""``nrf91-bridge bench``: the bridge and its peers in turn against the same virtual board."""
+"""``nrf91-bridge bench``: measurements, and the benches that boards stand on.
+
+``bench`` alone is ``bench speed``: the bridge and its peers in turn against the same virtual board.
+"""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bridge.cli import bench_fleet, bench_power, bench_status
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, out, use_json
 
@@ -16,11 +20,18 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("bench")(bench)
+    """Add the commands."""
+    group = typer.Typer(help="Measure uploads, and look at a bench with many boards.")
+    group.callback(invoke_without_command=True)(speed)
+    group.command("speed")(speed)
+    group.command("fleet")(bench_fleet.fleet)
+    group.command("status")(bench_status.status)
+    group.command("power")(bench_power.power)
+    app.add_typer(group, name="bench")
 
 
-def bench(
+def speed(
+    context: typer.Context,
     full: Annotated[
         bool, typer.Option("--full/--quick", help="Every rate, size, UART and adapter, which takes hours.")
     ] = False,
@@ -66,6 +77,8 @@ def bench(
     reach; processor seconds per MB, and share of a core; rate compared to the best peer's; time compared to that without
     damage; bytes that the board lost; events on the board that came late because this machine was busy.
     """
+    if context.invoked_subcommand is not None:
+        return
     use_json(json)
     if end_to_end:
         _end_to_end(1024 * (size_kib or [200])[0], json=json)

@@ -33,7 +33,17 @@ def open_journal(file: Path | None, name: str, owner: str) -> "Journal":
     """
     from bridge.fota.journal import Journal  # noqa: PLC0415
 
-    return Journal(file or default_directory() / f"{_file_name(name)}{_SUFFIX}", owner=owner)
+    return Journal(journal_file(file, name), owner=owner)
+
+
+def journal_file(file: Path | None, name: str) -> Path:
+    """The journal that was asked for, or where this user's own of that name is, or would be."""
+    return file or default_directory() / f"{_file_name(name)}{_SUFFIX}"
+
+
+def journal_of(file: Path, thing: str) -> Path:
+    """Where one of several things has its journal, beside those of the others."""
+    return file.with_name(f"{file.stem}-{_file_name(thing)}{file.suffix}")
 
 
 def default_directory() -> Path:

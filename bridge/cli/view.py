@@ -42,32 +42,36 @@ class UpdateView:
     Args:
         json: Emit each event as JSON on stdout instead.
         context: Members to add to every JSON event, such as the job id.
+        label: Put before every line, to tell this board from others.
+        bars: Where the bars of several boards are; the caller shows them. None for one of its own.
     """
 
-    def __init__(self, *, json: bool, context: dict[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        json: bool,
+        context: dict[str, object] | None = None,
+        label: str = "",
+        bars: ProgressBar | None = None,
+    ) -> None:
         self._json = json
         self._context = context or {}
-        self._bar = ProgressBar(
-            TextColumn("  "),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=json or not console.is_terminal,
-        )
+        self._label = label
+        self._own_bar = bars is None
+        self._bar = make_bars(json=json) if bars is None else bars
         self._task: TaskID | None = None
         self._printed_percent = 0
         self._waits_for = ""
 
     def __enter__(self) -> "UpdateView":
         """Start the bar."""
-        self._bar.start()
+        if self._own_bar:
+            self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Remove the bar."""
-        self._bar.stop()
+        self._remove_bar()
 
     def show(self, event: UpdateEvent) -> None:
         """Show one event."""
@@ -98,8 +102,15 @@ class UpdateView:
             case Finished():
                 self._show_end(event)
 
+    def _remove_bar(self) -> None:
+        if self._own_bar:
+            self._bar.stop()
+        elif self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+
     def _print(self, text: str) -> None:
-        console.print(text, soft_wrap=True)
+        console.print(f"{self._label}{text}", soft_wrap=True)
 
     def _show_board(self, event: BoardIdentified) -> None:
         known = {
@@ -114,7 +125,7 @@ class UpdateView:
 
     def _show_progress(self, event: Progress) -> None:
         if self._task is None:
-            self._task = self._bar.add_task("", total=event.total_bytes)
+            self._task = self._bar.add_task(self._label, total=event.total_bytes)
         self._bar.update(self._task, completed=event.done_bytes)
         percent = 100 * event.done_bytes // max(1, event.total_bytes)
         restarted = percent < self._printed_percent
@@ -124,7 +135,7 @@ class UpdateView:
             self._print(f"          {percent:3d} %  {event.rate_bytes_per_s / 1000:.1f} kB/s{again}")
 
     def _show_end(self, event: Finished) -> None:
-        self._bar.stop()
+        self._remove_bar()
         good = event.outcome is Outcome.SUCCEEDED
         colour = "green" if good else "red"
         self._print(f"[bold {colour}]{event.outcome.upper()}[/bold {colour}] {event.message}")
@@ -132,6 +143,19 @@ class UpdateView:
             f"          before {_known(event.from_version)}, image {_known(event.to_version)},"
             f" running {_known(event.running_version)}"
         )
+
+
+def make_bars(*, json: bool) -> ProgressBar:
+    """Bars for transfers; nothing is shown where no terminal is, or machines listen."""
+    return ProgressBar(
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=json or not console.is_terminal,
+    )
 
 
 def _known(version: str | None) -> str:

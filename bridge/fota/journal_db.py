@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from bridge import clock
 from bridge.errors import UsageError
 from bridge.fota.holder_lock import HolderLock
 from bridge.fota.journal_errors import corrupt_error, journal_error, shown, unusable_error
@@ -18,6 +19,8 @@ from bridge.fota.journal_schema import MIGRATIONS, check_identity, migrate
 
 BALLAST_BYTES: Final = 256 * 1024
 """Room that an update has from its beginning on, so that the disk does not get full under it."""
+_SHARERS: Final = 16
+"""How many updates the ballast is enough for."""
 _PRAGMAS: Final = (
     "journal_mode = WAL",
     "synchronous = FULL",
@@ -41,6 +44,7 @@ class JournalDb:
     def __init__(self, file: Path | None, owner: str) -> None:
         self.file = file
         self._mutex = threading.RLock()
+        self._sharers, self._reserved_s = _SHARERS, 0.0
         self._lock = None if file is None else lock_journal(file, owner)
         try:
             self._connection = _connect(file)
@@ -55,25 +59,43 @@ class JournalDb:
             self._release()
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Do everything in the block, durably, or nothing of it.
+    def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Do everything in the block, or nothing of it.
+
+        Args:
+            durable: Wait until the disk has it. What only tells a story need not hold up all the others; it gets there
+                with the next transaction that is durable.
 
         Raises:
             BenchError: It could not be written.
         """
-        with self._mutex:
+        with self._mutex, self._errors(), self._synchronous("FULL" if durable else "NORMAL"):
+            self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._connection
-                    self._connection.execute("COMMIT")
-                finally:
-                    if (
-                        self._connection.in_transaction
-                    ):  # SQLite has rolled back already when the disk is full
-                        self._connection.execute("ROLLBACK")
-            except sqlite3.Error as error:
-                raise journal_error(self.file, error) from error
+                yield self._connection
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:  # SQLite has rolled back already when the disk is full
+                    self._connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise journal_error(self.file, error) from error
+
+    @contextmanager
+    def _synchronous(self, mode: str) -> Iterator[None]:
+        """FULL is what the connection has anyway."""
+        if mode == "FULL":
+            yield
+            return
+        self._connection.execute(f"PRAGMA synchronous = {mode}")
+        try:
+            yield
+        finally:
+            self._connection.execute("PRAGMA synchronous = FULL")
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         """Read.
@@ -81,18 +103,26 @@ class JournalDb:
         Raises:
             BenchError: It could not be read.
         """
-        with self._mutex:
-            try:
-                return self._connection.execute(query, values).fetchall()
-            except sqlite3.Error as error:
-                raise journal_error(self.file, error) from error
+        with self._mutex, self._errors():
+            return self._connection.execute(query, values).fetchall()
 
     def reserve(self) -> None:
         """Have the file system give us what one update will write, before it begins.
 
+        Those that waited for each other share one reservation.
+
         Raises:
             BenchError: There is no room (``journal-full``).
         """
+        asked_s = clock.monotonic()
+        with self._mutex:
+            self._sharers += 1
+            if self._sharers < _SHARERS and self._reserved_s > asked_s:
+                return
+            self._write_ballast()
+            self._sharers, self._reserved_s = 0, clock.monotonic()
+
+    def _write_ballast(self) -> None:
         with self.transaction() as connection:
             connection.execute("INSERT INTO ballast VALUES (zeroblob(?))", (BALLAST_BYTES,))
         with self.transaction() as connection:

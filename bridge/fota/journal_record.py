@@ -150,14 +150,21 @@ class UpdateRecord:
         if event.done_bytes < event.total_bytes and now - self._offset_at_s < PROGRESS_INTERVAL_S:
             return
         self._offset_at_s = now
-        self._write(None, {"offset_bytes": event.done_bytes})
+        self._write(None, {"offset_bytes": event.done_bytes}, durable=False)
 
-    def _write(self, what: str | None, members: Mapping[str, object], note: str | None = None) -> None:
+    def _write(
+        self,
+        what: str | None,
+        members: Mapping[str, object],
+        note: str | None = None,
+        *,
+        durable: bool = True,
+    ) -> None:
         now = time.time()
         # What is not known now may have been known earlier, and stays.
         known = {"changed_at": now, **{key: value for key, value in members.items() if value is not None}}
         columns = ", ".join(f"{name} = ?" for name in known)
-        with self._db.transaction() as connection:
+        with self._db.transaction(durable=durable) as connection:
             connection.execute(
                 f"UPDATE updates SET {columns} WHERE id = ?",  # noqa: S608 - names of our columns
                 (*known.values(), self.entry.number),

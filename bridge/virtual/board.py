@@ -208,6 +208,10 @@ class VirtualBoard:
         """Press the reset button: a pin reset."""
         self.call(lambda: self._life.reset("button"))
 
+    def say(self, data: bytes) -> None:
+        """Have the firmware write to its UART whatever else it is doing there: a log line between frames, or a URC."""
+        self.call(lambda: self._uart.send(data, self._cpu.now_ns))
+
     def hold_button(self) -> None:
         """Press the button that MCUboot looks at (``mcuboot-button0``), and keep it down."""
         self.call(lambda: setattr(self._build, "button_held", True))

@@ -48,6 +48,7 @@ class PtyServer:
         self._set_speed(DEFAULT_BAUD)
         os.set_blocking(self._master, False)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._woken = False
         self._output = bytearray()
         self._stopping = False
         self._open = True
@@ -115,8 +116,9 @@ class PtyServer:
         return int(_TERMIOS2.unpack(settings)[-1])
 
     def _wake(self) -> None:
-        with self._descriptors, contextlib.suppress(BlockingIOError):
-            if self._open:
+        with self._descriptors:
+            if self._open and not self._woken:  # many things happen before the server's thread has its turn
+                self._woken = True
                 os.write(self._wake_write, b"\0")
 
     def _run(self) -> None:
@@ -149,8 +151,8 @@ class PtyServer:
 
     def _handle(self, descriptor: int, events: int) -> None:
         if descriptor == self._wake_read:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wake_read, 4096)
+            self._woken = False  # first: what happens from here on needs another look
+            os.read(self._wake_read, 1)
             return
         with contextlib.suppress(BlockingIOError):
             if events & selectors.EVENT_READ:

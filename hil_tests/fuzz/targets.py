@@ -1,12 +1,12 @@
 """Every fuzz target, by name."""
 
 from bridge.errors import UsageError
-from hil_tests.fuzz import at_lines, boards, deltas, images, jobs, smp
+from hil_tests.fuzz import at_lines, boards, broker, deltas, images, jobs, smp
 from hil_tests.fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for module in (at_lines, smp, jobs, images, deltas, boards)
+    for module in (at_lines, smp, jobs, images, deltas, boards, broker)
     for target in module.TARGETS
 }
 
