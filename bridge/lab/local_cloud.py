@@ -23,6 +23,7 @@ from bridge.lab.broker import Broker
 from bridge.lab.broker_faults import BrokerFaults
 from bridge.lab.broker_policy import Policy
 from bridge.lab.broker_principals import PrincipalPolicy
+from bridge.lab.document_source import document_reader
 from bridge.lab.https_server import HttpsServer
 from bridge.lab.image_server import ImageServer
 from bridge.lab.jobs_mqtt_front import SERVICE_NAME, MqttClientFront, ServiceLogin
@@ -53,7 +54,7 @@ NOT_EMULATED: Final = (
     "IAM: signatures of S3 requests are verified, those of the Jobs and registry API are not",
     "job templates, maintenance windows, dynamic thing groups, package versions, namespaces of Greengrass",
     "shadows, rules, fleet provisioning, MQTT 5, MQTT over WebSocket, QoS 2 (AWS refuses that too)",
-    "throttling, and replaying a stored session at 10 messages a second",
+    "throttling but on request, and replaying a stored session at 10 messages a second",
     "quotas of an account; jobs and groups outlive this process only in a state directory",
 )
 """What a person used to AWS IoT Core must not expect here."""
@@ -265,6 +266,7 @@ class LocalCloud:
                 self.jobs,
                 mqtt_endpoint=self._endpoint_text,
                 clock=self._clock,
+                read_document=document_reader(self.buckets),
                 things_of=by_registry(self.registry),
             ),
             s3.rest_route,
