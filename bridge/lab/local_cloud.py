@@ -143,7 +143,8 @@ class LocalCloud:
         """
         cert_file, key_file = self._pki.issue_client(name)
         self.jobs.add_thing(name)
-        self._provision(name, cert_file)
+        with self.registry.together():
+            self._provision(name, cert_file)
         return Credentials(name, self.ca_file, cert_file, key_file)
 
     def _provision(self, name: str, cert_file: Path) -> None:

@@ -89,11 +89,12 @@ class Fleet:
         own, (private, public) = self._samples.public_key_pem, _another_key()
         usual, strange = (image(OLD), own), (image(OLD, private), public)
         boards = {Kind.CURRENT: (image(NEW), own), Kind.STRANGER: strange}
-        for number in range(count):
+        with self.cloud.registry.together():
+            things = [self.cloud.add_thing(f"board-{number:03}") for number in range(count)]
+        for number, thing in enumerate(things):
             kind = kind_of(number)
             factory_image, key = boards.get(kind, usual)
             board = VirtualBoard(factory_image=factory_image, keys=[key])
-            thing = self.cloud.add_thing(f"board-{number:03}")
             self.members.append(Member(thing, kind, board, self._around))
         for member in self.members:
             member.start()
