@@ -22,7 +22,6 @@ from bridge.errors import UsageError
 from bridge.lab.broker import Broker
 from bridge.lab.broker_faults import BrokerFaults
 from bridge.lab.broker_limits import BrokerLimits
-from bridge.lab.broker_policy import Policy
 from bridge.lab.broker_principals import PrincipalPolicy
 from bridge.lab.https_server import HttpsServer
 from bridge.lab.image_server import ImageServer
@@ -36,7 +35,6 @@ from bridge.lab.presign import REGION, Presigner
 from bridge.lab.registry import Registry
 from bridge.lab.registry_model import RegistryRefusedError
 from bridge.lab.rest import jobs_routes, routes_of
-from bridge.lab.rest_identity import by_registry
 from bridge.lab.rest_registry import RegistryRest
 from bridge.lab.rest_values import thing_arn
 from bridge.lab.s3_places import find_object
@@ -81,7 +79,6 @@ class LocalCloud:
         broker: ``builtin`` keeps AWS's rules best; ``mosquitto`` runs the installed program.
         limits: Quotas of the built-in broker, such as :data:`~bridge.lab.broker_limits.AWS_LIMITS`.
         clock: Epoch seconds for the Jobs service.
-        policy: Who may do what at the built-in broker; by default each certificate only what is its thing's.
 
     Attributes:
         jobs: The Jobs store: ``create_job``, ``describe_execution``, ``cancel_job`` and more.
@@ -103,7 +100,6 @@ class LocalCloud:
         broker: BrokerKind = "builtin",
         limits: BrokerLimits | None = None,
         clock: Clock = time.time,
-        policy: Policy | None = None,
     ) -> None:
         if broker not in get_args(BrokerKind):
             raise UsageError(
@@ -118,7 +114,6 @@ class LocalCloud:
         self._broker_kind = broker
         self._limits = limits
         self._clock = clock
-        self._policy = policy
         self._stack = ExitStack()
         self._broker: Broker | None = None
         self.presigner = Presigner(clock)
@@ -268,10 +263,7 @@ class LocalCloud:
             s3.signed_route,
             *routes_of({"iot": RegistryRest(self.registry, self._pki).handlers}),
             *jobs_routes(
-                self.jobs,
-                mqtt_endpoint=self._endpoint_text,
-                clock=self._clock,
-                things_of=by_registry(self.registry),
+                self.jobs, mqtt_endpoint=self._endpoint_text, clock=self._clock, principals=self.registry
             ),
             s3.rest_route,
         ]
@@ -291,7 +283,7 @@ class LocalCloud:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(cert_file, key_file)
         tls.load_verify_locations(self.ca_file)
-        policy = self._policy or PrincipalPolicy(self.registry)
+        policy = PrincipalPolicy(self.registry)
         broker = Broker(tls, host=self._host, port=self._mqtt_port, policy=policy, limits=self._limits)
         stack.enter_context(broker)
         self._broker, self._mqtt_port = broker, broker.port

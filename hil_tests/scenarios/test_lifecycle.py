@@ -13,7 +13,7 @@ from bridge.fota import Finished, Outcome, Stage, UpdateEvent, Waiting
 from bridge.fota.agent import Agent
 from bridge.fota.versions import same_version
 from bridge.fota.window import Admission, parse_window
-from bridge.lab.jobs_model import RetryCriterion
+from bridge.lab.jobs_settings import RetryCriterion
 from bridge.pytest_plugin.cloud import LabCloud
 from bridge.pytest_plugin.device import DeviceUnderTest
 from bridge.pytest_plugin.images import Images
