@@ -290,7 +290,10 @@ class Agent:
         earlier: EarlierRun | None,
     ) -> Update:
         def fresh_url() -> str:
-            return parse_document(self._jobs.describe(execution.job_id).document).url
+            try:
+                return parse_document(self._jobs.describe(execution.job_id).document).url
+            except JobGoneError as error:
+                raise _canceled(error) from error
 
         def gate(stage: Stage) -> None:
             self._through_outage(lambda: reporter.milestone({**details.to_dict(), "stage": stage}))
