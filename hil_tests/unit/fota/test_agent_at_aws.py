@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bridge.board import Board
-from bridge.cloud import Backoff, JobDocument, JobsLink, JobsOver, connection, diagnosis
+from bridge.cloud import Backoff, JobDocument, JobsLink, JobsOver, connection, diagnosis, job_requests
 from bridge.errors import CloudError
 from bridge.fetch import THIS_HOST
 from bridge.fota import Outcome, Stage, UpdateEvent, over_at
@@ -187,3 +187,25 @@ def test_given_a_job_that_is_gone_when_its_url_has_expired_then_that_is_a_cancel
     assert result is not None
     assert result.finished.outcome is Outcome.CANCELED
     assert jobs.execution(job_id).status == "CANCELED"
+
+
+@pytest.mark.parametrize("over", [JobsOver.MQTT, JobsOver.HTTPS])
+def test_given_a_service_that_throttles_when_a_job_is_worked_then_it_is_asked_again_later_and_said(
+    jobs: JobBench, over: JobsOver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(job_requests, "Backoff", lambda *_: Backoff(0.01, 0.02))
+    job_id = jobs.create_job(jobs.samples.application(NEW))
+    faults = jobs.cloud.jobs.faults
+    before = faults.throttled
+    link = JobsLink(jobs.endpoint(jobs.thing.thing_name), over, https=https_of(jobs.cloud))
+    thing = ThingOnBoard(jobs.thing.thing_name, jobs.route)
+    with running_agents(link, [thing], downloads_of(jobs), options=jobs.options) as (agent,):
+        faults.throttle(5)
+        result = agent.run(once=True)
+        faults.clear()
+
+    assert result is not None
+    assert result.finished.outcome is Outcome.SUCCEEDED
+    assert jobs.execution(job_id).status == "SUCCEEDED"
+    assert faults.throttled - before == 5
+    assert "the Jobs service throttles us" in caplog.text
