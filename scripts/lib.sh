@@ -62,6 +62,18 @@ fetch_real_smp_servers() {
   touch "$target/$version"
 }
 
+# MQTT.js as its lock file says, from npm's registry, outside the tree.
+fetch_mqttjs() {
+  local source=hil_tests/contracts/mqttjs target=$venv/share/mqttjs wanted
+  wanted=$(cat "$source/package.json" "$source/package-lock.json" | cksum)
+  if [ -f "$target/.installed" ] && [ "$(cat "$target/.installed")" = "$wanted" ]; then return; fi
+  say "Fetching MQTT.js ..."
+  rm -rf "$target" && mkdir -p "$target"
+  cp "$source/package.json" "$source/package-lock.json" "$target"
+  npm ci --prefix "$target" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+  printf '%s' "$wanted" >"$target/.installed"
+}
+
 # labgrid in an environment of its own: its fork of pyserial is installed under the same name as pyserial.
 labgrid_environment() {
   local target=${NRF91_BRIDGE_LABGRID:-$venv/share/labgrid} wanted

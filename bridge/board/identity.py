@@ -23,7 +23,7 @@ class BoardIdentity:
             the SDK, which proves nothing about an update.
         libmodem_version: Version of the modem library in that application.
         application_digest: Image digest (hex) of the running application, where the board tells.
-        pending_version: Version of an image that waits for the next reset, where the board tells.
+        pending_version: Version of the image that the next reset starts instead, where the board tells.
         on_trial: The running application was not confirmed yet and goes away with the next reset, where the board tells.
         modem_bootloader: Serial Modem runs in its bootloader mode: it was told to, or its modem did not start. It
             then tells nothing else and takes nothing but a full modem image.

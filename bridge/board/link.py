@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import serial
 
 from bridge import clock
+from bridge.board import tap
 from bridge.board.port_errors import PORT_ERRORS, lost_error, open_error
 from bridge.board.port_writer import PortWriter
 from bridge.board.ports import PortInfo, find_port, usb_identity
@@ -22,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 DEFAULT_BAUD: Final = 115_200
 _READ_TIMEOUT_S: Final = 0.2
-_HANDLER_PACKAGE: Final = "bridge.virtual"
+_HANDLER_PACKAGES: Final = ("bridge.virtual", "bridge.board")
 _BACK_OFF_S: Final = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 FaultHook = Callable[[bytes], bytes]
@@ -103,6 +104,7 @@ class Link:
         self._usb = self._usb or usb_identity(self._url)
         self._writer = PortWriter(port)
         self._reader = clock.thread(self._read_loop, f"link-{self._url}", (port,))
+        tap.tell(self._url, "opened")
         self._reader.start()
         _log.debug("opened %s at %d baud", self._url, self._baud)
 
@@ -161,6 +163,7 @@ class Link:
             raise self._lost
         if self._writer is None:
             raise LinkError(f"{self._url} is not open", reason="link-lost")
+        tap.tell(self._url, "out", data)  # before an answer can come
         try:
             written = self._writer.write(data, timeout_s)
         except PORT_ERRORS as error:
@@ -192,8 +195,9 @@ class Link:
             raise self._lose(error) from error
 
     def _open_port(self) -> serial.Serial:
-        if _HANDLER_PACKAGE not in serial.protocol_handler_packages:
-            serial.protocol_handler_packages.append(_HANDLER_PACKAGE)
+        for package in _HANDLER_PACKAGES:
+            if package not in serial.protocol_handler_packages:
+                serial.protocol_handler_packages.append(package)
         try:
             port = serial.serial_for_url(self._url, do_not_open=True)
             port.baudrate = self._baud
@@ -221,8 +225,10 @@ class Link:
                     data += port.read(waiting)
                 if data and self.incoming_hook is not None:
                     data = self.incoming_hook(data)
-                if data and self._receiver is not None:
-                    self._receiver.on_data(data)
+                if data:
+                    tap.tell(self._url, "in", data)
+                    if self._receiver is not None:
+                        self._receiver.on_data(data)
         except PORT_ERRORS as error:
             if not self._stopping.is_set():
                 self._lose(error)
@@ -231,6 +237,7 @@ class Link:
         error = lost_error(self._url, cause)
         if self._lost is None:
             self._lost = error
+            tap.tell(self._url, "lost")
             if self._receiver is not None:
                 self._receiver.on_lost(error)
         return error

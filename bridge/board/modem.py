@@ -239,13 +239,13 @@ def _registration(fields: list[str]) -> Registration:
         status=_integer(status),
         tracking_area=area or None,
         cell=cell or None,
-        technology=int(technology) if technology.isdigit() else None,
+        technology=int(technology) if re.fullmatch(r"[0-9]{1,3}", technology) else None,
     )
 
 
 def _dfu_types(fields: list[str]) -> frozenset[int]:
     # (0,1,2),<size>
-    types = frozenset(int(number) for field in fields for number in re.findall(r"\d+", field))
+    types = frozenset(int(number) for field in fields for number in re.findall(r"[0-9]{1,9}", field))
     if not types:
         raise LinkError(f"the board gave no image types but {','.join(fields)!r}", reason="bad-answer")
     return types

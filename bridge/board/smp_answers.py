@@ -120,7 +120,7 @@ def _sensible(read: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Resu
     def checked(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
         try:
             return read(*arguments, **options)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise LinkError(
                 f"the board sent an SMP answer that makes no sense ({error!r})", reason="bad-answer"
             ) from error
@@ -170,7 +170,7 @@ def parse_image_states(body: Mapping[str, Any]) -> tuple[ImageState, ...]:
         ImageState(
             int(entry["slot"]),
             str(entry.get("version", "")),
-            entry["hash"].hex() if "hash" in entry else None,
+            _digest(entry["hash"]) if "hash" in entry else None,
             int(entry.get("image", 0)),
             **{name: bool(entry.get(name, False)) for name in names},
         )
@@ -185,11 +185,23 @@ def parse_slot_info(body: Mapping[str, Any]) -> tuple[SlotInfo, ...]:
         SlotInfo(
             int(image.get("image", 0)),
             int(slot["slot"]),
-            slot.get("size"),
-            slot.get("upload_image_id"),
-            image.get("max_image_size"),
+            _integer(slot.get("size")),
+            _integer(slot.get("upload_image_id")),
+            _integer(image.get("max_image_size")),
         )
         for image in body.get("images", ())
         for slot in image.get("slots", ())
         if "slot" in slot
     )
+
+
+def _digest(value: object) -> str:
+    if not isinstance(value, bytes):
+        raise TypeError("a digest is no byte string")
+    return value.hex()
+
+
+def _integer(value: object) -> int | None:
+    if value is not None and not isinstance(value, int):
+        raise TypeError("a size is no integer")
+    return value

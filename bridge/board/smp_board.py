@@ -14,6 +14,7 @@ from bridge.board.identity import BoardIdentity
 from bridge.board.link import DEFAULT_BAUD, Link
 from bridge.board.smp_answers import ImageState
 from bridge.board.smp_client import SmpClient
+from bridge.board.smp_next_boot import next_image, running_image
 from bridge.board.smp_restart import RESET_TRIES, restart_once
 from bridge.errors import BoardNotFoundError, BoardRefusedError, LinkError
 from bridge.wire.smp_frame import DEFAULT_LINE_BYTES
@@ -49,6 +50,7 @@ class SmpBoard:
         self.client = SmpClient(link, line_bytes=line_bytes)
         self.in_recovery = False
         self.image_index = 0
+        self._seen: tuple[ImageState, ...] | None = None
 
     @classmethod
     def open(
@@ -132,15 +134,16 @@ class SmpBoard:
         """
         states = self.image_states()
         running = running_image(states, self.image_index)
-        waiting = (state for state in states if state.pending and state.image == self.image_index)
-        pending = next(waiting, None)
+        waiting = next_image(states, self.image_index)
         return BoardIdentity(
             port=self.link.url,
             firmware="mcuboot-recovery" if self.in_recovery else "smp-server",
             application_version=running.version if running else None,
             application_digest=running.digest if running else None,
-            pending_version=pending.version if pending else None,
-            on_trial=running is not None and running.active and not running.confirmed,
+            pending_version=waiting.version if waiting else None,
+            on_trial=running is not None
+            and not running.confirmed
+            and (running.active or waiting is not None),
         )
 
     def running_image(self) -> ImageState | None:
@@ -159,11 +162,16 @@ class SmpBoard:
     def image_states(self) -> tuple[ImageState, ...]:
         """What is in the slots; nothing when the server has no image group."""
         try:
-            return self.client.image_states()
+            self._seen = self.client.image_states()
         except BoardRefusedError as error:
             if error.reason != "not-supported":
                 raise
-            return ()
+            self._seen = ()
+        return self._seen
+
+    def seen_image_states(self) -> tuple[ImageState, ...]:
+        """What was in the slots when it was asked last, which is now if it never was."""
+        return self.image_states() if self._seen is None else self._seen
 
     # --- resets ---------------------------------------------------------------------------------------------
 
@@ -217,6 +225,7 @@ class SmpBoard:
         Returns:
             Whether the server promised it. Else the request was lost, or only its answer.
         """
+        self._seen = None
         try:
             self.client.wait_text(0.0)
             self.client.reset(boot_mode=boot_mode)
@@ -258,11 +267,3 @@ class SmpBoard:
                 self.client.restart()
             wait_s = pause_s
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-
-
-def running_image(states: tuple[ImageState, ...], image: int = 0) -> ImageState | None:
-    """The entry of the image that runs: the active one, or the primary slot's where nobody says."""
-    own = [state for state in states if state.image == image]
-    return next((state for state in own if state.active), None) or next(
-        (state for state in own if state.slot == 0), None
-    )

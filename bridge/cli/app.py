@@ -2,6 +2,8 @@
 
 import logging
 import traceback
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,16 +14,21 @@ from bridge.cli import (
     board_commands,
     campaign,
     cloud,
+    credentials,
     demo,
     flash,
     history,
     image,
+    job,
     probe,
+    replay,
     run_agent,
     smp,
+    thing,
     virtual_board,
 )
 from bridge.cli.output import console, report_error
+from bridge.cli.recording import end_recording, start_recording
 from bridge.errors import BridgeError, InterruptedUpdateError
 from bridge.redaction import redact_logs
 
@@ -44,8 +51,12 @@ for group in (
     image,
     virtual_board,
     cloud,
+    credentials,
+    job,
+    thing,
     campaign,
     bench,
+    replay,
 ):
     group.register(app)
 
@@ -65,12 +76,23 @@ def _options(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--record",
+            envvar="NRF91_BRIDGE_RECORD",
+            dir_okay=False,
+            help="Record what goes over the serial line, without secrets, for `replay`.",
+        ),
+    ] = None,
 ) -> None:
     levels = [logging.WARNING, logging.INFO, logging.DEBUG]
     logging.basicConfig(
         level=levels[min(verbose, 2)], format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
     redact_logs()
+    if record is not None:
+        start_recording(record)
 
 
 def run() -> int:
@@ -79,8 +101,19 @@ def run() -> int:
     Returns:
         The exit code: 0, or that of the error family (see :mod:`bridge.errors`).
     """
+    exit_code = exit_code_of(app)
+    end_recording(exit_code)
+    return exit_code
+
+
+def exit_code_of(command: Callable[[], object]) -> int:
+    """Run a command, and say on stderr why it failed if it did.
+
+    Returns:
+        The exit code: 0, or that of the error family (see :mod:`bridge.errors`).
+    """
     try:
-        app()
+        command()
     except BridgeError as error:
         report_error(error)
         return error.exit_code

@@ -28,7 +28,7 @@ _IDENTITY_LABELS = {
     "application_version": "application version",
     "libmodem_version": "modem library",
     "application_digest": "image digest",
-    "pending_version": "waiting for a reset",
+    "pending_version": "next reset starts",
     "on_trial": "runs on trial",
     "modem_bootloader": "waits for modem firmware",
     "bootloader_version": "MCUboot counter",

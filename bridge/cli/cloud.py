@@ -3,7 +3,7 @@
 import ipaddress
 import shlex
 import socket
-from json import dumps
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
 def run_cloud(
     state: Annotated[
         Path | None,
-        typer.Option("--state", help="Keep CA and certificates here; otherwise they are thrown away."),
+        typer.Option(
+            "--state", help="Keep CA, certificates, jobs and groups here; otherwise they are thrown away."
+        ),
     ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on and to be reached by; all but loopback lets others in.")
@@ -40,6 +42,13 @@ def run_cloud(
     broker: Annotated[
         Literal["builtin", "mosquitto"], typer.Option(help="Built-in broker, or the installed mosquitto.")
     ] = "builtin",
+    aws_quotas: Annotated[
+        bool,
+        typer.Option(
+            "--aws-quotas",
+            help="Throttle as AWS does: 100 publishes a second on a connection, 1 connect a second with a client id.",
+        ),
+    ] = False,
     images: Annotated[
         Path | None,
         typer.Option(help="Serve the files of this directory over HTTPS.", exists=True, file_okay=False),
@@ -49,6 +58,7 @@ def run_cloud(
     """Run a local AWS IoT Core for jobs: mutual TLS broker, Jobs service, HTTPS images, AWS-like API."""
     use_json(json)
     try:
+        from bridge.lab.broker_limits import AWS_LIMITS  # noqa: PLC0415
         from bridge.lab.local_cloud import LocalCloud  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise UsageError(
@@ -59,16 +69,25 @@ def run_cloud(
 
     with (
         until_interrupted() as wait,
-        LocalCloud(state, host=host, mqtt_port=mqtt_port, https_port=https_port, broker=broker) as cloud,
+        LocalCloud(
+            state,
+            host=host,
+            mqtt_port=mqtt_port,
+            https_port=https_port,
+            broker=broker,
+            limits=AWS_LIMITS if aws_quotas else None,
+        ) as cloud,
     ):
         things = [cloud.add_thing(name) for name in thing or ["nrf91-lab-1"]]
         files = sorted(path for path in images.iterdir() if path.is_file()) if images else []
         urls = [cloud.publish_image(path) for path in files]
-        (_tell_machine if json else _tell_person)(cloud, things, urls)
+        (_tell_machine if json else _tell_person)(cloud, things, urls, files[0] if files else None)
         wait()
 
 
-def _tell_machine(cloud: "LocalCloud", things: "list[Credentials]", urls: list[str]) -> None:
+def _tell_machine(
+    cloud: "LocalCloud", things: "list[Credentials]", urls: list[str], image: Path | None
+) -> None:
     host, port = cloud.mqtt_endpoint
     emit_json(
         {
@@ -76,21 +95,26 @@ def _tell_machine(cloud: "LocalCloud", things: "list[Credentials]", urls: list[s
             "endpoint": f"{host}:{port}",
             "https": cloud.https_url,
             "ca": cloud.ca_file,
+            "state": cloud.state_dir,
             "things": [
                 {"name": one.thing_name, "cert": one.cert_file, "key": one.key_file} for one in things
             ],
             "images": urls,
+            "commands": {each.name: each.command for each in suggestions(cloud, things[0], image)},
             "not_emulated": list(cloud.not_emulated),
         }
     )
 
 
-def _tell_person(cloud: "LocalCloud", things: "list[Credentials]", urls: list[str]) -> None:
+def _tell_person(
+    cloud: "LocalCloud", things: "list[Credentials]", urls: list[str], image: Path | None
+) -> None:
     host, port = cloud.mqtt_endpoint
     lines = [
         f"MQTT endpoint  {host}:{port}",
         f"HTTPS          {cloud.https_url}",
         f"CA             {cloud.ca_file}",
+        f"state          {cloud.state_dir}",
     ]
     for one in things:
         lines += [
@@ -99,14 +123,45 @@ def _tell_person(cloud: "LocalCloud", things: "list[Credentials]", urls: list[st
             f"  key          {one.key_file}",
         ]
     lines += [f"image          {url}" for url in urls]
-    lines += ["", "Work its jobs on a board:", f"  {agent_command(cloud, things[0])}"]
-    lines += ["", "Create a job (or use boto3 with this endpoint_url):"]
-    lines += [f"  {job_command(cloud, things[0], urls)}"]
+    for each in suggestions(cloud, things[0], image):
+        lines += ["", f"{each.text}:", f"  {each.command}"]
     lines += ["", "Not emulated:", *(f"  - {what}" for what in cloud.not_emulated)]
-    if not ipaddress.ip_address(socket.gethostbyname(host)).is_loopback:
+    if not _is_loopback(host):
         lines += ["", f"Warning: whoever reaches {cloud.https_url} can create jobs; there is no login."]
     lines += ["", "Ready. Ctrl-C stops it."]
     console.print("\n".join(lines), markup=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A command line to be pasted into a shell; only IMAGE and PORT are left to be filled in.
+
+    Attributes:
+        name: For machines.
+        text: What it does.
+        command: The line.
+    """
+
+    name: str
+    text: str
+    command: str
+
+
+def suggestions(cloud: "LocalCloud", thing: "Credentials", image: Path | None) -> list[Suggestion]:
+    """What to do next with a cloud."""
+    state = ["--cloud-state", str(cloud.state_dir)]
+    job, name = ["nrf91-bridge", "job"], thing.thing_name
+    create = ["create", "--image", str(image.absolute()) if image else "IMAGE", "--thing", name, "--presign"]
+    return [
+        Suggestion("run", "Work its jobs on a board", agent_command(cloud, thing)),
+        Suggestion("create", "Create a job", shlex.join([*job, *create, "--job-id", "job-1", *state])),
+        Suggestion("watch", "Watch it", shlex.join([*job, "watch", "job-1", *state])),
+        Suggestion(
+            "thing", "Make another thing", shlex.join(["nrf91-bridge", "thing", "create", "my-board", *state])
+        ),
+        Suggestion("check", "Check it", shlex.join(["nrf91-bridge", "thing", "check", "my-board", *state])),
+        Suggestion("environment", "Use other AWS tools", _aws_environment(cloud)),
+    ]
 
 
 def agent_command(cloud: "LocalCloud", thing: "Credentials") -> str:
@@ -121,16 +176,21 @@ def agent_command(cloud: "LocalCloud", thing: "Credentials") -> str:
 
 def _network(host: str) -> str:
     """What the agent must be allowed for images from here: this host, or the address that the cloud listens on."""
-    address = ipaddress.ip_address(socket.gethostbyname(host))
-    return "loopback" if address.is_loopback else str(address)
+    return "loopback" if _is_loopback(host) else socket.gethostbyname(host)
 
 
-def job_command(cloud: "LocalCloud", thing: "Credentials", urls: list[str]) -> str:
-    """Command line that creates a job with curl, to be pasted into a shell."""
-    document = {
-        "operation": "app_fw_update",
-        "location": {"url": urls[0] if urls else "https://HOST/IMAGE.bin"},
+def _is_loopback(host: str) -> bool:
+    return ipaddress.ip_address(socket.gethostbyname(host)).is_loopback
+
+
+def _aws_environment(cloud: "LocalCloud") -> str:
+    """Variables that boto3, the AWS CLI and others read."""
+    key = cloud.presigner.key
+    values = {
+        "AWS_ENDPOINT_URL": cloud.https_url,
+        "AWS_CA_BUNDLE": str(cloud.ca_file),
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": key.key_id,
+        "AWS_SECRET_ACCESS_KEY": key.secret,
     }
-    body = {"targets": [cloud.thing_arn(thing.thing_name)], "document": dumps(document)}
-    command = ["curl", "--cacert", str(cloud.ca_file), "-X", "PUT", f"{cloud.https_url}/jobs/job-1"]
-    return shlex.join([*command, "-H", "content-type: application/json", "-d", dumps(body)])
+    return "export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items())

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
+from bridge.cli.jobs_view import JobView
 from bridge.cli.output import console, emit_json
-from bridge.cli.run_agent import JobView
 from bridge.cli.view import make_bars
 
 if TYPE_CHECKING:

@@ -41,6 +41,11 @@ def journal_file(file: Path | None, name: str) -> Path:
     return file or default_directory() / f"{_file_name(name)}{_SUFFIX}"
 
 
+def journal_of(file: Path, thing: str) -> Path:
+    """Where one of several things has its journal, beside those of the others."""
+    return file.with_name(f"{file.stem}-{_file_name(thing)}{file.suffix}")
+
+
 def default_directory() -> Path:
     """Where journals are unless told otherwise."""
     from platformdirs import user_state_path  # noqa: PLC0415

@@ -1,16 +1,31 @@
-"""``nrf91-bridge run``: the agent; jobs from AWS IoT or the local cloud onto one board."""
+"""``nrf91-bridge run``: the agent; jobs from AWS IoT or the local cloud onto one board, or onto several."""
 
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bridge.cli.bench_options import BenchBoardOption, BenchFileOption, BenchGroupOption
+from bridge.cli.broker_options import (
+    AlpnOption,
+    CaOption,
+    CertOption,
+    ClientIdOption,
+    ConnectionOptions,
+    EndpointOption,
+    JobsHttpsOption,
+    JobsOverOption,
+    KeepAliveOption,
+    PollIntervalOption,
+    PrivateKeyOption,
+)
 from bridge.cli.flash import hex_address, make_route
+from bridge.cli.gateway import GatewayOption, boards_of, hold, journal_for
 from bridge.cli.image_store import open_store
-from bridge.cli.journals import open_journal, place_of, port_for_us
+from bridge.cli.jobs_view import JobsView
 from bridge.cli.options import (
     BaudOption,
     ConfirmOption,
@@ -29,7 +44,7 @@ from bridge.cli.options import (
     TransportOption,
     UploadImageOption,
 )
-from bridge.cli.output import console, emit_json, use_json
+from bridge.cli.output import use_json
 from bridge.cli.policy_options import (
     DEFAULT_MIN_VOLTAGE_MV,
     DEFAULT_VOLTAGE_WAIT_S,
@@ -50,16 +65,13 @@ from bridge.cli.policy_options import (
     make_policy,
 )
 from bridge.cli.signals import stopping
-from bridge.cli.view import UpdateView
 from bridge.errors import InterruptedUpdateError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.progress import Progress as ProgressBar
-
-    from bridge.cloud import JobExecution
-    from bridge.fota import UpdateEvent
+    from bridge.cli.gateway import BoardAt
+    from bridge.fota import RouteOpener
     from bridge.fota.agent import Agent
     from bridge.fota.job_result import JobResult
 
@@ -108,26 +120,17 @@ def run_agent(
     thing: Annotated[
         str | None, typer.Option(envvar="NRF91_BRIDGE_THING", help="Thing whose jobs to work.")
     ] = None,
-    endpoint: Annotated[
-        str | None,
-        typer.Option(
-            envvar="NRF91_BRIDGE_ENDPOINT", help="Broker: HOST or HOST:PORT (8883, or 443 with ALPN)."
-        ),
-    ] = None,
-    cert: Annotated[
-        Path | None, typer.Option(envvar="NRF91_BRIDGE_CERT", help="Client certificate (PEM).")
-    ] = None,
-    private_key: Annotated[
-        Path | None,
-        typer.Option("--key", envvar="NRF91_BRIDGE_PRIVATE_KEY", help="Private key of --cert (PEM)."),
-    ] = None,
-    ca: Annotated[
-        Path | None, typer.Option(envvar="NRF91_BRIDGE_CA", help="CA of the broker; default: the system's.")
-    ] = None,
-    client_id: Annotated[
-        str | None,
-        typer.Option(envvar="NRF91_BRIDGE_CLIENT_ID", help="MQTT client id; default: the thing name."),
-    ] = None,
+    endpoint: EndpointOption = None,
+    cert: CertOption = None,
+    private_key: PrivateKeyOption = None,
+    ca: CaOption = None,
+    client_id: ClientIdOption = None,
+    keep_alive: KeepAliveOption = 60,
+    alpn: AlpnOption = None,
+    jobs_over: JobsOverOption = "mqtt",
+    jobs_https: JobsHttpsOption = None,
+    poll_interval: PollIntervalOption = 30.0,
+    gateway: GatewayOption = None,
     download_ca: Annotated[
         Path | None,
         typer.Option(envvar="NRF91_BRIDGE_DOWNLOAD_CA", help="CA of the image server, if not public."),
@@ -199,11 +202,11 @@ def run_agent(
     """
     use_json(json)
     from bridge.cli.run_bench import BenchWork, refuse_single_board_options, run_bench  # noqa: PLC0415
-    from bridge.cloud import Endpoint  # noqa: PLC0415
     from bridge.fetch import DownloadOptions  # noqa: PLC0415
     from bridge.fota import UpdateOptions  # noqa: PLC0415
-    from bridge.fota.service import DownloadSettings, running_agent  # noqa: PLC0415
+    from bridge.fota.service import DownloadSettings, running_agents  # noqa: PLC0415
 
+    connection = ConnectionOptions(keep_alive, alpn, jobs_over, jobs_https, poll_interval)
     options = UpdateOptions(
         policy=make_policy(
             image_key,
@@ -231,76 +234,69 @@ def run_agent(
     )
     if bench is not None:
         refuse_single_board_options(context)
-        work = BenchWork(options, make_admission(window), endpoint, journal, once=once, json=json)
+        work = BenchWork(
+            options, make_admission(window), endpoint, journal, once=once, json=json, connection=connection
+        )
         run_bench(bench, bench_board or (), group or (), downloads, work)
         return
-    if thing is None or endpoint is None or cert is None or private_key is None:
+    boards = boards_of(thing, port, serial_number, gateway, client_id)
+    if endpoint is None or cert is None or private_key is None or not boards:
         raise UsageError(
             "--thing, --endpoint, --cert and --key are needed",
             hint="A --config file can hold them; --bench takes a file that describes many boards.",
         )
-    host, port_number = split_endpoint(endpoint)
-    broker = Endpoint(
-        host=host,
-        port=port_number,
-        ca_file=ca,
-        cert_file=cert,
-        key_file=private_key,
-        client_id=client_id or thing,
+    link = connection.link(
+        endpoint, cert=cert, private_key=private_key, ca=ca, client_id=client_id or boards[0].thing
     )
-    open_route = make_route(
-        port,
-        serial_number,
-        transport=transport,
-        baud=baud,
-        flow_control=flow_control,
-        timeout_s=timeout,
-        line_bytes=line_bytes,
-        recovery=recovery,
-        upload_image=upload_image,
-        confirms=confirm,
-        probe_address=hex_address(address),
-        probe_board=board,
-    )
-    place, owner = place_of(port, serial_number, transport), f"nrf91-bridge run for {thing}"
-    with (
-        port_for_us(place, owner),
-        open_journal(journal, f"thing {thing}", owner) as opened,
-        JobView(json=json) as view,
-        running_agent(
-            *(broker, thing, open_route, downloads),
-            options=options,
-            on_event=view.show,
-            admission=make_admission(window),
-            journal=opened,
-            place=place,
-        ) as agent,
-    ):
-        result = _run_until_signal(agent, once=once, on_ready=lambda: view.ready(thing, endpoint))
-    if once and result is None:
+
+    def open_route(board_at: "BoardAt") -> "RouteOpener":
+        return make_route(
+            board_at.port,
+            board_at.serial_number,
+            transport=transport,
+            baud=baud,
+            flow_control=flow_control,
+            timeout_s=timeout,
+            line_bytes=line_bytes,
+            recovery=recovery,
+            upload_image=upload_image,
+            confirms=confirm,
+            probe_address=hex_address(address),
+            probe_board=board,
+        )
+
+    names = [one.thing for one in boards]
+    with ExitStack() as stack, JobsView(names, json=json) as view:
+        things = [
+            hold(stack, one, open_route(one), transport, journal_for(journal, one, gateway)) for one in boards
+        ]
+        agents = stack.enter_context(
+            running_agents(
+                *(link, things, downloads),
+                options=options,
+                on_event=view.show,
+                admission=make_admission(window),
+            )
+        )
+        results = _run_until_signal(
+            dict(zip(names, agents, strict=True)), once=once, on_ready=lambda: view.ready(endpoint)
+        )
+    _raise_what_counts(list(results.values()), once=once)
+
+
+def _raise_what_counts(results: "list[JobResult | None]", *, once: bool) -> None:
+    """End with the exit code of what was asked for: of each one job, or of what a signal stopped."""
+    if once and None in results:
         raise InterruptedUpdateError("told to stop before there was a job")
-    if result is not None and result.error is not None and (once or _was_stopped(result)):
-        raise result.error
+    for result in results:
+        if result is not None and result.error is not None and (once or _was_stopped(result)):
+            raise result.error
 
 
 def _was_stopped(result: "JobResult") -> bool:
     from bridge.fota import Outcome  # noqa: PLC0415
 
     return result.finished.outcome is Outcome.INTERRUPTED
-
-
-def split_endpoint(text: str) -> tuple[str, int]:
-    """Split ``HOST`` or ``HOST:PORT``; the port is AWS IoT's 8883 if it is not given.
-
-    Raises:
-        UsageError: The port is no number.
-    """
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        return text, 8883
-    if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise UsageError(f"the endpoint {text} has no valid port", hint="Write HOST or HOST:PORT.")
-    return host, int(port)
 
 
 def default_cache_dir() -> Path:
@@ -310,68 +306,14 @@ def default_cache_dir() -> Path:
     return user_cache_path("nrf91-bridge") / "images"
 
 
-class JobView:
-    """Shows the jobs that an agent works, one after the other.
+def _run_until_signal(
+    agents: "dict[str, Agent]", *, once: bool, on_ready: "Callable[[], None]"
+) -> "dict[str, JobResult | None]":
+    """Run the agents on threads, so that Ctrl-C and SIGTERM can stop them where nothing is lost; a second one ends all."""
+    from bridge.fota.gateway import Gateway  # noqa: PLC0415
 
-    Args:
-        json: As JSON events on stdout.
-        context: Members to add to every event.
-        label: Put before every line.
-        bars: Where the bars of several boards are.
-    """
-
-    def __init__(
-        self,
-        *,
-        json: bool,
-        context: dict[str, object] | None = None,
-        label: str = "",
-        bars: "ProgressBar | None" = None,
-    ) -> None:
-        self._json = json
-        self._context = context or {}
-        self._label = label
-        self._bars = bars
-        self._job: tuple[str, int] | None = None
-        self._view: UpdateView | None = None
-
-    def __enter__(self) -> "JobView":
-        """Nothing to show yet."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take the bar of an unfinished job off the screen."""
-        self._close()
-
-    def ready(self, thing: str, endpoint: str) -> None:
-        """Tell that the agent waits for jobs."""
-        if self._json:
-            emit_json({"event": "ready", "thing": thing, "endpoint": endpoint})
-        else:
-            console.print(f"working the jobs of [bold]{thing}[/bold] at {endpoint}; stop with Ctrl-C")
-
-    def show(self, execution: "JobExecution", event: "UpdateEvent") -> None:
-        """Show one event of one job."""
-        job = (execution.job_id, execution.execution_number)
-        if self._view is None or job != self._job:
-            self._close()
-            self._job = job
-            context = {**self._context, "job": job[0], "execution": job[1]}
-            self._view = UpdateView(json=self._json, context=context, label=self._label, bars=self._bars)
-            self._view.__enter__()
-            if not self._json:
-                console.print(f"{self._label}job [bold]{job[0]}[/bold], execution {job[1]}")
-        self._view.show(event)
-
-    def _close(self) -> None:
-        if self._view is not None:
-            self._view.__exit__()
-            self._view = None
-
-
-def _run_until_signal(agent: "Agent", *, once: bool, on_ready: "Callable[[], None]") -> "JobResult | None":
-    """Run the agent on a thread, so that Ctrl-C and SIGTERM can stop it where nothing is lost; a second one ends all."""
-    with stopping(agent.stop):
+    gateway = Gateway(agents)
+    with stopping(gateway.stop):
         on_ready()
-        with ThreadPoolExecutor(1, "agent") as executor:
-            return executor.submit(agent.run, once=once).result()
+        with ThreadPoolExecutor(1, "gateway") as executor:
+            return executor.submit(gateway.run, once=once).result()

@@ -7,6 +7,7 @@ from bridge.cloud.endpoint import Endpoint
 from bridge.cloud.job_execution import TAKEN_OVER, JobExecution, JobGoneError, JobStatus
 from bridge.cloud.job_requests import JobsTiming
 from bridge.cloud.jobs import JobsClient
+from bridge.cloud.jobs_link import JobsLink, JobsOver
 
 __all__ = [
     "TAKEN_OVER",
@@ -19,6 +20,8 @@ __all__ = [
     "JobGoneError",
     "JobStatus",
     "JobsClient",
+    "JobsLink",
+    "JobsOver",
     "JobsTiming",
     "parse_document",
 ]

@@ -16,12 +16,14 @@ from bridge.cloud.channel import CONNECT_TIMEOUT_S, Listener
 from bridge.cloud.diagnosis import UNREACHABLE_REASON, ConnectionDoctor
 from bridge.cloud.endpoint import Endpoint, make_tls_context
 from bridge.cloud.mqtt_client import MAX_FILTERS_PER_SUBSCRIBE, MqttClient
-from bridge.cloud.outbox import Ledger, check_message
+from bridge.cloud.outbox import Ledger, Suspects, check_message
 from bridge.errors import CloudError
 
 _log = logging.getLogger(__name__)
 
 DRAIN_TIMEOUT_S: Final = 5.0
+_MESSAGE_IDS: Final = 1 << 16
+"""Each MQTT client numbers its messages anew."""
 
 
 class Connection:
@@ -50,6 +52,8 @@ class Connection:
         self._failure: CloudError | None = None
         self._subscribes = Ledger()
         self._publishes = Ledger()
+        self._suspects = Suspects()
+        self._generation = 0
         self._refused_filters: list[str] = []
 
     def open(self) -> Self:
@@ -59,8 +63,7 @@ class Connection:
             UsageError: A certificate file cannot be used.
         """
         if self._client is None:
-            context = make_tls_context(self._endpoint, self._doctor.tls_error)
-            self._client = MqttClient(self._endpoint, context, self, self._backoff.next_s)
+            self._client = self._make_client()
             self._client.start()
         return self
 
@@ -116,12 +119,8 @@ class Connection:
                 raise failure
             if self._ended:
                 raise CloudError("the connection is closed", reason="connection-closed")
-            if self._refused_filters:
-                raise CloudError(
-                    f"broker {self._endpoint} refuses the subscription to {self._refused_filters[0]}",
-                    reason="subscription-refused",
-                    hint="Check the policy of our certificate and the thing name.",
-                )
+            if self._refused_filters and not any(map(self._is_served, self._listeners)):
+                raise self._refused_subscription(self._refused_filters[0])
             if not self._ready:
                 raise CloudError(
                     f"no connection to broker {self._endpoint}: {self._doctor.last_problem}",
@@ -135,25 +134,33 @@ class Connection:
             The message id, for :meth:`wait_sent`.
 
         Raises:
-            CloudError: Topic or size are not possible (``bad-topic``, ``message-too-large``), or nothing
-                more fits into the queue (``queue-full``).
+            CloudError: Topic or size are not possible (``bad-topic``, ``message-too-large``), the broker does not
+                take what we publish there (``publish-refused``, ``subscription-refused``), or nothing more fits into
+                the queue (``queue-full``).
         """
         check_message(topic, payload)
-        client = self._client
+        with self._changed:
+            client, ledger, generation = self._client, self._publishes, self._generation
+            self._suspects.check(topic, time.monotonic())
+            self._check_subscriptions(topic)
         if client is None or self._closing:
             raise CloudError("the connection is closed", reason="connection-closed")
         message_id = client.publish(topic, payload)
         with self._changed:
-            self._publishes.sent(message_id)
-        return message_id
+            ledger.sent(message_id, [topic])
+        return generation * _MESSAGE_IDS + message_id
 
     def wait_sent(self, message_id: int, timeout_s: float) -> bool:
         """Block until the broker has confirmed a message, also across a reconnect; False when time is up."""
+        generation, message_id = divmod(message_id, _MESSAGE_IDS)
         with self._changed:
             self._changed.wait_for(
-                lambda: message_id not in self._publishes.pending or self._ended, timeout=timeout_s
+                lambda: (
+                    message_id not in self._publishes.pending or self._ended or generation != self._generation
+                ),
+                timeout=timeout_s,
             )
-            return message_id not in self._publishes.pending
+            return generation == self._generation and message_id not in self._publishes.pending
 
     def publish(self, topic: str, payload: bytes, *, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
         """Publish at QoS 1 and wait for the broker's confirmation.
@@ -202,12 +209,17 @@ class Connection:
         if self._doctor.stable(now_s):
             self._backoff.reset()
         with self._changed:
-            busy = bool(self._subscribes.pending or self._publishes.pending)
+            names = [*self._subscribes.names, *self._publishes.names]
+            shared = self._connected and len(self._listeners) > 1
             self._connected = self._announced = False
             self._subscribes = Ledger()
-        failure = self._doctor.lost(now_s, reason_name, busy=busy)
+            guilty = self._suspects.lost(self._publishes.names, now_s) if shared else None
+        failure = self._doctor.lost(now_s, reason_name, busy=bool(names), topic=(names or [""])[0])
         _log.warning("broker %s: %s", self._endpoint, self._doctor.last_problem)
-        self._give_up_on(failure)
+        if guilty is not None:
+            self._go_on_without(guilty)
+        else:
+            self._give_up_on(failure)
         for listener in self._notified_listeners():
             listener.on_lost()
 
@@ -221,7 +233,7 @@ class Connection:
     def confirmed(self, message_id: int) -> None:
         """The broker has a message."""
         with self._changed:
-            self._publishes.confirmed(message_id)
+            self._suspects.confirmed(self._publishes.confirmed(message_id))
             self._changed.notify_all()
 
     def message(self, topic: str, payload: bytes) -> None:
@@ -246,6 +258,48 @@ class Connection:
         with self._changed:
             self._subscribing -= 1
         self._announce_if_ready()
+
+    def _make_client(self) -> MqttClient:
+        context = make_tls_context(self._endpoint, self._doctor.tls_error)
+        return MqttClient(self._endpoint, context, self, self._backoff.next_s)
+
+    def _go_on_without(self, area: str) -> None:
+        """Connect with a new client: the old one would send the refused message again after each reconnect.
+
+        Other messages that it has not got rid of are dropped with it; who sent them hears that the connection was lost.
+        """
+        _log.error(
+            "broker %s ends the connection when we publish under %s: its policy must allow that; going on without",
+            self._endpoint,
+            area,
+        )
+        self._doctor.explained()
+        assert self._client is not None
+        self._client.stop()
+        with self._changed:
+            self._client = self._make_client()
+            self._publishes = Ledger()
+            self._generation += 1
+            client = self._client
+            closing = self._closing
+        if not closing:
+            client.start(after_s=self._backoff.next_s())
+
+    def _is_served(self, listener: Listener) -> bool:
+        return not set(listener.filters) & set(self._refused_filters)
+
+    def _check_subscriptions(self, topic: str) -> None:
+        """Do not ask for a thing whose answers the broker refuses to let us hear, beside things that it serves."""
+        for name in self._refused_filters:
+            if topic.split("/")[:3] == name.split("/")[:3]:
+                raise self._refused_subscription(name)
+
+    def _refused_subscription(self, name: str) -> CloudError:
+        return CloudError(
+            f"broker {self._endpoint} refuses the subscription to {name}",
+            reason="subscription-refused",
+            hint="Check the policy of our certificate and the thing name.",
+        )
 
     def _give_up_on(self, failure: CloudError | None) -> None:
         if failure is None or self._client is None:

@@ -23,6 +23,7 @@ SHORT_LIFE_S: Final = 30.0
 
 _SERVER_UNAVAILABLE: Final = "Server unavailable"
 _KEEP_ALIVE_TIMEOUT: Final = "Keep alive timeout"
+UNREADABLE: Final = "what the broker sent cannot be read"
 _PASSING_ALERTS: Final = ("INTERNAL_ERROR", "USER_CANCEL", "CLOSE_NOTIFY")
 _TLS_WORDS: Final = {
     "CERTIFICATE_REQUIRED": "the broker wants a client certificate and got none",
@@ -71,8 +72,7 @@ class ConnectionDoctor:
         self.last_problem = (
             f"{error.strerror or error}" if isinstance(error, OSError) else "it cannot be reached"
         )
-        # A broker that is away is not one that throws us out.
-        self._short_lives = self._ended_by_request = 0
+        self.explained()  # A broker that is away is not one that throws us out.
         return None
 
     def connected(self, now_s: float) -> None:
@@ -89,13 +89,14 @@ class ConnectionDoctor:
             return None
         return self._count_refusal("Check client id and certificate, and the policy's iot:Connect.")
 
-    def lost(self, now_s: float, reason_name: str, *, busy: bool) -> CloudError | None:
+    def lost(self, now_s: float, reason_name: str, *, busy: bool, topic: str = "") -> CloudError | None:
         """The connection, or an attempt that had got as far as TLS, ended without our asking.
 
         Args:
             now_s: The time.
             reason_name: paho-mqtt's name for the cause.
             busy: Whether a SUBSCRIBE or PUBLISH was still unanswered.
+            topic: What it was about, if known.
         """
         connected_at_s, self._connected_at_s = self._connected_at_s, None
         refused, self._refused_now = self._refused_now, False
@@ -104,7 +105,7 @@ class ConnectionDoctor:
             return permanent
         if connected_at_s is not None:
             self.last_problem = f"the connection was lost: {reason_name}"
-            return self._judge_life(now_s - connected_at_s, reason_name, busy=busy)
+            return self._judge_life(now_s - connected_at_s, reason_name, busy=busy, topic=topic)
         if refused:
             return None
         self.last_problem = "it drops the connection before it answers"
@@ -126,9 +127,13 @@ class ConnectionDoctor:
             hint=hint,
         )
 
-    def _judge_life(self, life_s: float, reason_name: str, *, busy: bool) -> CloudError | None:
-        if life_s >= SHORT_LIFE_S or reason_name == _KEEP_ALIVE_TIMEOUT:
-            self._short_lives = self._ended_by_request = 0
+    def explained(self) -> None:
+        """It is known why the last connections ended, and it will not happen again."""
+        self._short_lives = self._ended_by_request = 0
+
+    def _judge_life(self, life_s: float, reason_name: str, *, busy: bool, topic: str) -> CloudError | None:
+        if life_s >= SHORT_LIFE_S or reason_name in {_KEEP_ALIVE_TIMEOUT, UNREADABLE}:
+            self.explained()
             return None
         self._short_lives += 1
         self._ended_by_request += busy
@@ -136,7 +141,8 @@ class ConnectionDoctor:
             return None
         if 2 * self._ended_by_request > self._short_lives:
             return CloudError(
-                f"broker {self._broker} ends the connection each time we subscribe or publish",
+                f"broker {self._broker} ends the connection each time we subscribe or publish"
+                + (f", last on {topic}" if topic else ""),
                 reason=REFUSED_REASON,
                 hint="The policy must allow Subscribe, Publish and Receive on the thing's jobs topics.",
             )

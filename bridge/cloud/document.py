@@ -33,7 +33,8 @@ _MAX_SIZE_BYTES: Final = 2**32 - 1
 
 _DECIMAL: Final = re.compile(r"[0-9]{1,10}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f]")
+_UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+"""Control characters, and halves of surrogate pairs: JSON can write them, but no file or message can hold them."""
 
 
 class DocumentError(ImageRefusedError):
@@ -141,7 +142,7 @@ def _text(document: Mapping[object, object], member: str, max_chars: int) -> str
     if len(text) > max_chars:
         raise _refuse(member, f"has {len(text)} characters; {max_chars} are allowed")
     if _UNSEEN.search(text):
-        raise _refuse(member, "holds control characters")
+        raise _refuse(member, "holds control characters, or halves of characters")
     return text
 
 

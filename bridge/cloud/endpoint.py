@@ -20,7 +20,9 @@ _T = TypeVar("_T")
 
 MQTT_TLS_PORT: Final = 8883
 HTTPS_PORT: Final = 443
-ALPN_PROTOCOL: Final = "x-amzn-mqtt-ca"
+ALPN_MQTT: Final = "x-amzn-mqtt-ca"
+ALPN_HTTPS: Final = "x-amzn-http-ca"
+"""For HTTPS with a client certificate on port 443; port 8443 needs none."""
 MAX_CLIENT_ID_BYTES: Final = 128
 MIN_KEEP_ALIVE_S: Final = 30
 MAX_KEEP_ALIVE_S: Final = 1200
@@ -39,6 +41,7 @@ class Endpoint:
         client_id: MQTT client id; unique among everything connected to the broker, and independent of the
             thing name.
         keep_alive_s: A silent broker is noticed after at most twice this time.
+        alpn: Whether to name the protocol in the TLS handshake; None to do so on port 443 only, where AWS IoT wants it.
 
     Raises:
         UsageError: A value is out of its range.
@@ -51,6 +54,7 @@ class Endpoint:
     key_file: Path | None = None
     client_id: str = ""
     keep_alive_s: int = 60
+    alpn: bool | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without a network."""
@@ -72,6 +76,11 @@ class Endpoint:
                 "a certificate needs its private key, and the other way round", reason="bad-certificate"
             )
 
+    @property
+    def names_protocol(self) -> bool:
+        """Whether the TLS handshake names the protocol (ALPN)."""
+        return self.port == HTTPS_PORT if self.alpn is None else self.alpn
+
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
@@ -88,13 +97,16 @@ def _is_host(text: str) -> bool:
     return True
 
 
-def make_tls_context(endpoint: Endpoint, on_tls_error: Callable[[ssl.SSLError], None]) -> ssl.SSLContext:
+def make_tls_context(
+    endpoint: Endpoint, on_tls_error: Callable[[ssl.SSLError], None], *, protocol: str = ALPN_MQTT
+) -> ssl.SSLContext:
     """Build the TLS context: TLS 1.2 or newer, broker's certificate and name checked, our certificate shown.
 
     Args:
         endpoint: Whose files to load.
         on_tls_error: Called with each TLS error of a socket of this context. paho-mqtt reports them without
             their cause.
+        protocol: What is spoken inside, for ALPN.
 
     Raises:
         UsageError: A file cannot be read or is not what it should be.
@@ -104,8 +116,8 @@ def make_tls_context(endpoint: Endpoint, on_tls_error: Callable[[ssl.SSLError], 
     )
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.sslsocket_class = _reporting_socket(on_tls_error)
-    if endpoint.port == HTTPS_PORT:
-        context.set_alpn_protocols([ALPN_PROTOCOL])
+    if endpoint.names_protocol:
+        context.set_alpn_protocols([protocol])
     if endpoint.cert_file is not None and endpoint.key_file is not None:
         key_file = endpoint.key_file
         warn_if_open_to_others(key_file)

@@ -25,6 +25,8 @@ _JOB_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _DETAIL_KEY: Final = re.compile(r"[a-zA-Z0-9:_-]{1,128}")
 _ELLIPSIS: Final = "\N{HORIZONTAL ELLIPSIS}"
 _NO_VALUE: Final = "-"
+_MAX_INTEGER: Final = 2**62
+"""``long`` in the service model; the journal could not hold much more."""
 
 
 def check_job_id(job_id: str) -> str:
@@ -266,14 +268,19 @@ def _bad_reply(what: str) -> CloudError:
 
 def _integer(members: Mapping[str, object], name: str, default: int | None = None) -> int:
     value = members.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _bad_reply(f"{name} is no integer")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_INTEGER:
+        raise _bad_reply(f"{name} is no integer, or none that a job has")
     return value
 
 
 def _epoch_s(value: object) -> int | None:
-    """Seconds over MQTT; a fraction does no harm, and nothing depends on it alone."""
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Seconds over MQTT; a fraction does no harm, and nothing depends on it alone.
+
+    What is no time at all counts as none: Python's JSON also knows infinity and NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_INTEGER:
+        return None
+    return int(value)
 
 
 def _status(members: Mapping[str, object]) -> JobStatus:

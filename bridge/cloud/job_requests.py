@@ -18,7 +18,8 @@ from bridge.errors import CloudError
 
 _log = logging.getLogger(__name__)
 
-_BUSY_CODES: Final = {"RequestThrottled", "InternalError", "ServiceUnavailable"}
+_THROTTLED: Final = "RequestThrottled"
+_BUSY_CODES: Final = {_THROTTLED, "InternalError", "ServiceUnavailable"}
 _REASONS: Final = {
     "InvalidRequest": "invalid-request",
     "RequestThrottled": "throttled",
@@ -84,8 +85,13 @@ def request(
         if clock.monotonic() + pause_s >= deadline_s:
             raise _given_up(topic, timing, reply)
         if pause_s:
-            _log.info("the Jobs service is busy (%s); again in %.1f s", topic, pause_s)
+            _say_busy(topic, reply, pause_s)
             desk.pause(pause_s)
+
+
+def _say_busy(topic: str, reply: Reply | None, pause_s: float) -> None:
+    what = "throttles us" if reply is not None and reply.code == _THROTTLED else "is busy"
+    _log.warning("the Jobs service %s (%s); again in %.1f s", what, topic, pause_s)
 
 
 def refusal(reply: Reply) -> CloudError:

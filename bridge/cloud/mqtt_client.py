@@ -1,10 +1,10 @@
 """paho-mqtt 2 with its traps closed: events out, a few calls in.
 
-Measured, and read in its ``client.py``: it never subscribes again by itself; an exception in a callback
-ends its network thread silently; its reconnect waits have no jitter; it does not tell why a connection
-failed, but calls ``on_connect_fail`` while it handles the exception; ``wait_for_publish`` cannot be trusted
-after an offline publish, so confirmations are told by message id; it resends an unconfirmed message after
-every reconnect.
+Measured, and read in its ``client.py``: it never subscribes again by itself; an exception in a callback, or in its
+own reading of a malformed packet, ends its network thread silently; its reconnect waits have no jitter; it does
+not tell why a connection failed, but calls ``on_connect_fail`` while it handles the exception;
+``wait_for_publish`` cannot be trusted after an offline publish, so confirmations are told by message id; it
+resends an unconfirmed message after every reconnect.
 """
 
 import logging
@@ -17,6 +17,8 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from bridge import clock
+from bridge.cloud.diagnosis import UNREADABLE
 from bridge.cloud.endpoint import Endpoint
 from bridge.errors import CloudError
 
@@ -75,6 +77,21 @@ def _guarded(
     return guarded
 
 
+class _LastingClient(paho.Client):
+    """A client whose network thread outlives errors of the library itself."""
+
+    recover: Callable[[Exception], bool]
+    """Called on the network thread after such an error; False when the thread shall end."""
+
+    def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
+        while True:
+            try:
+                return super().loop_forever(timeout, retry_first_connection)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the network thread must live on
+                if not self.recover(error):
+                    return MQTTErrorCode.MQTT_ERR_UNKNOWN
+
+
 class MqttClient:
     """An MQTT 3.1.1 client with a clean session and a network thread of its own.
 
@@ -96,12 +113,15 @@ class MqttClient:
         self._events = events
         self._next_delay_s = next_delay_s
         self._stopping = False
-        self._paho = paho.Client(
+        self._stopped = clock.event()
+        self._let_in = False
+        self._paho = _LastingClient(
             CallbackAPIVersion.VERSION2,
             client_id=endpoint.client_id,
             clean_session=True,
             protocol=MQTTProtocolVersion.MQTTv311,
         )
+        self._paho.recover = self._recover
         self._paho.tls_set_context(context)
         self._paho.max_queued_messages_set(_MAX_QUEUED_MESSAGES)
         self._paho.on_connect = self._on_connect
@@ -111,17 +131,19 @@ class MqttClient:
         self._paho.on_publish = self._on_publish
         self._paho.on_message = self._on_message
 
-    def start(self) -> None:
-        """Begin to connect, and to connect again whenever the connection is lost."""
-        self._paho.connect_async(
-            self._endpoint.host, self._endpoint.port, keepalive=self._endpoint.keep_alive_s
-        )
-        self._paho.loop_start()
+    def start(self, *, after_s: float = 0.0) -> None:
+        """Begin to connect, now or after a pause, and to connect again whenever the connection is lost."""
+        if after_s:
+            clock.thread(self._start_late, "mqtt-pause", (after_s,)).start()
+        else:
+            self._aim()
+            self._paho.loop_start()
 
     def stop(self) -> None:
         """Disconnect and try no more; waits for the network thread to end, unless called on it."""
         # disconnect() alone is not enough: after a lost connection the library overwrites the state it sets.
         self._stopping = True
+        self._stopped.set()
         self._paho.disconnect()
         self._paho.loop_stop()
 
@@ -150,6 +172,7 @@ class MqttClient:
         elif code.is_failure:
             self._events.refused(code.getName())
         else:
+            self._let_in = True
             self._events.accepted()
 
     @_guarded
@@ -163,6 +186,7 @@ class MqttClient:
         self, _client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
     ) -> None:
         if not self._stopping:
+            self._let_in = False
             self._events.lost(code.getName())
             self._schedule()
 
@@ -181,6 +205,31 @@ class MqttClient:
     @_guarded
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         self._events.message(message.topic, bytes(message.payload))
+
+    def _aim(self) -> None:
+        self._paho.connect_async(
+            self._endpoint.host, self._endpoint.port, keepalive=self._endpoint.keep_alive_s
+        )
+
+    def _start_late(self, after_s: float) -> None:
+        if not self._stopped.wait(after_s):
+            self._aim()
+            self._paho.loop_start()
+
+    def _recover(self, error: Exception) -> bool:
+        """Go on after the library broke: as after a lost connection, whose rest it reads no more."""
+        if self._stopping:
+            return False
+        _log.error("the MQTT library failed; connecting anew", exc_info=error)
+        if self._let_in:
+            self._let_in = False
+            self._events.lost(UNREADABLE)
+        else:
+            self._events.attempt_failed(error)
+        if self._stopped.wait(self._next_delay_s()):
+            return False
+        self._aim()
+        return True
 
     def _schedule(self) -> None:
         # The library declares whole seconds and takes fractions; equal bounds make it wait just this long.

@@ -4,6 +4,7 @@ Source of the limits: AWS IoT Core quotas (message size, topic length and depth;
 others).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,6 +13,10 @@ from bridge.errors import CloudError
 MAX_PAYLOAD_BYTES: Final = 128 * 1024
 MAX_TOPIC_BYTES: Final = 256
 MAX_TOPIC_SLASHES: Final = 7
+MAX_DEATHS: Final = 3
+"""So many connections in a row that ended while a message of an area was unconfirmed make the area a suspect."""
+REFUSED_S: Final = 900.0
+"""How long nothing more is published in an area that the broker refuses; its policy may be put right meanwhile."""
 
 
 class Ledger:
@@ -29,6 +34,11 @@ class Ledger:
         """What is not confirmed."""
         return frozenset(self._pending)
 
+    @property
+    def names(self) -> list[str]:
+        """What the unconfirmed messages are about, in the order in which they were sent."""
+        return [name for names in self._pending.values() for name in names]
+
     def sent(self, message_id: int, names: Sequence[str] = ()) -> None:
         """Note a message that was handed to the MQTT client, and what it was about."""
         if message_id in self._early:
@@ -42,6 +52,56 @@ class Ledger:
             self._early.add(message_id)
             return ()
         return self._pending.pop(message_id)
+
+
+class Suspects:
+    """Finds whose messages the broker answers by closing the connection, where several things share one.
+
+    AWS IoT does that to a publish that the policy denies, and the MQTT client sends an unconfirmed message again after each
+    reconnect: one thing without a permission would keep all others from working. Not thread-safe: its owner's lock guards it.
+    """
+
+    def __init__(self) -> None:
+        self._deaths: Counter[str] = Counter()
+        self._refused_until_s: dict[str, float] = {}
+
+    def confirmed(self, topics: Sequence[str]) -> None:
+        """The broker has taken a message on a topic."""
+        for topic in topics:
+            self._deaths.pop(_area(topic), None)
+
+    def lost(self, topics: Sequence[str], now_s: float) -> str | None:
+        """The connection ended while messages on these topics were unconfirmed.
+
+        Returns:
+            The area in which nothing is published for some time from now on, if one is clearly to blame.
+        """
+        areas = dict.fromkeys(map(_area, topics))
+        self._deaths = Counter({area: self._deaths[area] + 1 for area in areas})
+        # Messages are resent in their order, and those before the refused one are confirmed: the first is the one.
+        guilty = next((area for area in areas if self._deaths[area] >= MAX_DEATHS), None)
+        if guilty is not None:
+            self._refused_until_s[guilty] = now_s + REFUSED_S
+            self._deaths.clear()
+        return guilty
+
+    def check(self, topic: str, now_s: float) -> None:
+        """Refuse to publish where the broker has refused it.
+
+        Raises:
+            CloudError: ``publish-refused``.
+        """
+        if self._refused_until_s.get(_area(topic), 0.0) > now_s:
+            raise CloudError(
+                f"the broker ends the connection when we publish on {topic}, so nothing is published there for now",
+                reason="publish-refused",
+                hint="The policy of our certificate must allow iot:Publish on the jobs topics of this thing too.",
+            )
+
+
+def _area(topic: str) -> str:
+    """What one permission is about: ``$aws/things/<thing>``."""
+    return "/".join(topic.split("/", 3)[:3])
 
 
 def check_message(topic: str, payload: bytes) -> None:

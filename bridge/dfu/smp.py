@@ -1,14 +1,16 @@
 """Application images over SMP: to Zephyr's server, which keeps the old image, or to MCUboot's recovery, which may not.
 
 Sources: Zephyr ``subsys/mgmt/mcumgr/grp/img_mgmt`` (test and confirm); MCUboot ``boot/boot_serial/src/boot_serial.c`` (nothing
-is checked; the image list shows valid images only). Where the image goes is :mod:`bridge.dfu.smp_slots`.
+is checked; the image list shows valid images only). Where the image goes is :mod:`bridge.dfu.smp_slots`, what the next reset
+starts :mod:`bridge.dfu.smp_mark`.
 """
 
 import logging
 from typing import Any, Final
 
-from bridge.board.smp_answers import ImageState, parse_upload_offset
+from bridge.board.smp_answers import parse_upload_offset
 from bridge.board.smp_board import SmpBoard
+from bridge.dfu.smp_mark import SmpMark
 from bridge.dfu.smp_slots import SmpSlots
 from bridge.dfu.smp_upload import SmpUpload
 from bridge.dfu.target import TransferImage
@@ -47,6 +49,7 @@ class SmpTarget:
         self._notes = notes or UploadNotes(None)
         self._recovery = board.in_recovery
         self._slots = SmpSlots(board, upload_image)
+        self._marks = SmpMark(board)
         self._upload: SmpUpload | None = None
 
     @property
@@ -64,6 +67,8 @@ class SmpTarget:
         if image.kind is not ImageKind.APPLICATION:
             raise UsageError(f"SMP cannot write a {image.kind} image", reason="unsupported-kind")
         self._slots.check(image)
+        if not self.in_place:
+            self._marks.check_free()
         start = self._unfinished_bytes(image) if self._recovery else 0
         if self._recovery and start == 0:
             self._notes.begin(self._board.link.url, image)
@@ -84,7 +89,7 @@ class SmpTarget:
         try:
             self._upload.write(chunk)
         except BoardRefusedError as error:
-            raise self._explained(error) from error
+            raise (self._marks.slot_in_use() if error.reason == "slot-in-use" else error) from error
 
     def finish(self) -> None:
         """Wait until the board has acknowledged every byte."""
@@ -98,38 +103,16 @@ class SmpTarget:
             raise UsageError("an image without a digest cannot be told from others", reason="no-digest")
         if self.in_place:
             self._check_valid(digest)
-        elif not self.check_listed(digest).pending:
-            self._mark(digest)
+        else:
+            self._marks.mark(digest)
 
-    def check_listed(self, digest: str) -> ImageState:
-        """Find the image in a slot from which nothing runs.
+    def check_listed(self, digest: str) -> None:
+        """See that the image is in a slot from which nothing runs.
 
         Raises:
             BoardRefusedError: The board does not list it there (reason ``not-listed``).
         """
-        for state in self._client.image_states():
-            if self._is_of_ours(state) and state.digest == digest and not state.active and state.slot != 0:
-                return state
-        raise BoardRefusedError(
-            "the board does not list the image after its upload", reason="not-listed", hint="Upload it again."
-        )
-
-    def _is_of_ours(self, state: ImageState) -> bool:
-        return state.image == self._board.image_index
-
-    def _mark(self, digest: str) -> None:
-        try:
-            self._client.test(digest)
-        except BoardRefusedError as error:
-            # "Already pending": the slot will be started at the next reset, and it holds our image. A torn trailer hides
-            # that from the list. After a lost answer MCUboot refuses the second request otherwise, and the list decides.
-            if error.reason == "already-pending" or self.check_listed(digest).pending:
-                return
-            raise BoardRefusedError(
-                f"the board has the image, but does not mark it for the next reset: {error.message}",
-                reason="schedule-refused",
-                hint="Was its application built for a bootloader that swaps? With a single slot only recovery can write it.",
-            ) from error
+        self._marks.find(digest)
 
     def abort(self) -> None:
         """Erase what was written. A board keeps an image that waits for a reset, and says so.
@@ -150,11 +133,7 @@ class SmpTarget:
             index = self._board.image_index
             self._client.erase(_ERASE_TIMEOUT_S, 2 * index + 1 if index else None)
         except BoardRefusedError as error:
-            raise BoardRefusedError(
-                "the board does not give up the image in its secondary slot",
-                reason="not-invalidated",
-                hint="It is tried once at the next reset, and goes away with the one after that unless it is confirmed.",
-            ) from error
+            raise self._marks.not_invalidated() from error
 
     # --- resuming, refusing ---------------------------------------------------------------------------------
 
@@ -173,18 +152,8 @@ class SmpTarget:
         _log.info("the board has %d of %d bytes of an earlier upload", offset, image.size_bytes)
         return offset
 
-    def _explained(self, error: BoardRefusedError) -> BoardRefusedError:
-        if error.reason != "slot-in-use":
-            return error
-        return BoardRefusedError(
-            "the secondary slot is in use: its image waits for the next reset, or the running one is not confirmed",
-            reason="slot-in-use",
-            hint="`nrf91-bridge smp state` shows which. Reset the board (`nrf91-bridge smp reset`), and keep what runs then"
-            " (`nrf91-bridge smp confirm`) or let a second reset take it away; then send this image again.",
-        )
-
     def _check_valid(self, digest: str) -> None:
-        states = [state for state in self._client.image_states() if self._is_of_ours(state)]
+        states = [state for state in self._client.image_states() if state.image == self._board.image_index]
         if any(state.digest == digest for state in states):
             return
         if any(state.slot == 0 and state.digest is None for state in states):

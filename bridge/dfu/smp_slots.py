@@ -76,7 +76,7 @@ class SmpSlots:
         """MCUboot's list has flags only when it was built with image states, and digests, to mark them by, may be missing."""
         return any(
             state.digest is not None and (state.bootable or state.active or state.confirmed)
-            for state in self._client.image_states()
+            for state in self._board.image_states()
         )
 
     def _secondary_image(self, image_index: int) -> int | None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from bridge import clock
 from bridge.dfu.target import DfuTarget, TransferImage, TransferRestartError
-from bridge.errors import BoardRefusedError, LinkError
+from bridge.errors import BoardRefusedError, BridgeError, LinkError
 from bridge.image import ImageKind, ImageSource
 
 _log = logging.getLogger(__name__)
@@ -85,7 +85,12 @@ def _attempt(
                 reason="source-too-short",
                 offset=offset,
             )
-        target.write(chunk)
+        try:
+            target.write(chunk)
+        except BridgeError as error:
+            if error.offset is None:
+                error.offset = offset  # whoever lost the link knows nothing of images
+            raise
         offset += len(chunk)
         yield TransferStep(offset, size_bytes, attempt, meter.rate_at(offset))
     target.finish()

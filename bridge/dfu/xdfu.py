@@ -16,7 +16,9 @@ from bridge import clock
 from bridge.board import Board, rescue
 from bridge.dfu.delta_area import DeltaArea
 from bridge.dfu.target import TransferImage, TransferRestartError
-from bridge.dfu.xdfu_stream import BytesLostError, XdfuStream
+from bridge.dfu.xdfu_chunk import BytesLostError, forget_statuses, wait_status, write_chunk
+from bridge.dfu.xdfu_slot import PAGE_BYTES, SlotSessions
+from bridge.dfu.xdfu_stream import XdfuStream
 from bridge.dfu.xdfu_tuning import (
     BUFFERED_BYTES,
     CHUNK_WITH_FLOW_CONTROL_BYTES,
@@ -29,13 +31,11 @@ from bridge.dfu.xdfu_tuning import (
 from bridge.errors import BoardRefusedError, LinkError, UsageError
 from bridge.image import ImageKind
 from bridge.wire.xdfu import (
-    DATA_MODE_EXIT_URC,
     XdfuOperation,
     XdfuStatus,
     XdfuType,
     apply_command,
     init_command,
-    parse_status,
     write_command,
 )
 
@@ -43,9 +43,6 @@ _log = logging.getLogger(__name__)
 
 _SLOT_TYPES: Final = (XdfuType.APPLICATION, XdfuType.MCUBOOT_BOOTLOADER)
 """What is written into MCUboot's secondary slot."""
-
-_NUDGE: Final = "AT"
-_PAGE_BYTES: Final = 4096
 
 
 class XdfuTarget:
@@ -82,6 +79,7 @@ class XdfuTarget:
         self._chunk_bytes = (
             CHUNK_WITH_FLOW_CONTROL_BYTES if board.link.flow_control else CHUNK_WITHOUT_FLOW_CONTROL_BYTES
         )
+        self._slot_sessions = SlotSessions(self._at, self._timing.command_s)
         self._area = DeltaArea(
             board,
             self._write_filler,
@@ -97,7 +95,6 @@ class XdfuTarget:
         self._touched = False
         self._may_be_scheduled = False
         self._may_be_in_data_mode = False
-        self._has_room = False
 
     @property
     def chunk_size_bytes(self) -> int:
@@ -117,7 +114,7 @@ class XdfuTarget:
         if self._type is XdfuType.MODEM_DELTA:
             self._offset = self._area.prepare(size_bytes)
         else:
-            self._init_application(size_bytes)
+            self._slot_sessions.open(self._type, size_bytes)
             self._offset = 0
         self._stream = self._new_stream()
         return self._offset
@@ -157,9 +154,12 @@ class XdfuTarget:
             self._area.written_bytes = self._offset
 
     def _write_alone(self, chunk: bytes) -> None:
-        """Command, raw bytes, and right behind them an ``AT`` that makes the status come."""
+        self._may_be_in_data_mode = True
+        command = write_command(self._type, self._address, len(chunk))
         try:
-            status = self._write_chunk(chunk)
+            status = write_chunk(
+                self._at, self._board.link, command, chunk, dfu_type=self._type, timing=self._timing
+            )
         except BytesLostError as error:
             self._recover(len(chunk), str(error))
         self._may_be_in_data_mode = False
@@ -194,7 +194,7 @@ class XdfuTarget:
         self.finish()
         with self._at.session():
             self._may_be_scheduled = True
-            self._at.take_urcs(self._is_status)
+            forget_statuses(self._at)
             try:
                 self._at.command(apply_command(self._type), timeout_s=self._timing.schedule_s)
             except LinkError as error:
@@ -202,7 +202,7 @@ class XdfuTarget:
                     raise
                 self._at.flush_urcs()  # if only the OK was lost, the status still comes
             try:
-                status = self._wait_status(XdfuOperation.APPLY, self._timing.schedule_s)
+                status = wait_status(self._at, self._type, XdfuOperation.APPLY, self._timing.schedule_s)
             except BytesLostError as error:
                 raise LinkError(f"{error} after #XDFUAPPLY", reason="no-answer") from error
         if not status.ok:
@@ -241,59 +241,10 @@ class XdfuTarget:
             self._area.prepare(image.size_bytes)
         self.abort()
 
-    # --- one chunk ------------------------------------------------------------------------------------------
-
     @property
     def _address(self) -> int:
         """Address for the next chunk; the board looks at that of modem firmware only."""
         return self._offset
-
-    def _write_chunk(self, chunk: bytes) -> XdfuStatus:
-        self._at.take_urcs(self._is_status)
-        self._at.take_urcs(DATA_MODE_EXIT_URC)
-        wire_s = len(chunk) * (10 / self._board.link.baud + 1 / self._timing.flash_bytes_per_s)
-        self._may_be_in_data_mode = True
-        try:
-            self._at.command(
-                write_command(self._type, self._address, len(chunk)), timeout_s=self._timing.command_s
-            )
-            self._at.send_then_command(chunk, _NUDGE, wire_s + self._timing.margin_s)
-        except LinkError as error:
-            if error.reason in {"no-answer", "write-timeout"}:
-                raise BytesLostError(error.message) from error
-            raise
-        buffered_s = wire_s * min(1.0, BUFFERED_BYTES / len(chunk))
-        self._wait_nudge(buffered_s + self._timing.margin_s)
-        return self._wait_status(XdfuOperation.WRITE, self._timing.margin_s)
-
-    def _wait_nudge(self, timeout_s: float) -> None:
-        """Only an answer to the nudge after the end of data mode proves that exactly all bytes have arrived.
-
-        The end alone does not: if up to three bytes were lost, the nudge itself has filled their place.
-        """
-        deadline = clock.monotonic() + timeout_s
-        while self._at.poll_result(deadline - clock.monotonic()) is not None:
-            if self._at.take_urcs(DATA_MODE_EXIT_URC):
-                return
-        raise BytesLostError(f"the board still waits for data {timeout_s:.1f} s after the last byte")
-
-    def _wait_status(self, operation: XdfuOperation, timeout_s: float) -> XdfuStatus:
-        def wanted(urc: str) -> bool:
-            status = parse_status(urc)
-            return status is not None and (status.type, status.operation) == (self._type, operation)
-
-        try:
-            urc = self._at.wait_urc(wanted, timeout_s)
-        except LinkError as error:
-            if error.reason != "no-answer":
-                raise
-            raise BytesLostError("the board did not report how it went") from error
-        status = parse_status(urc)
-        assert status is not None
-        return status
-
-    def _is_status(self, urc: str) -> bool:
-        return parse_status(urc) is not None
 
     # --- when it goes wrong ---------------------------------------------------------------------------------
 
@@ -320,14 +271,12 @@ class XdfuTarget:
             )
         self._at.synchronise()
         self._at.flush_urcs()
-        self._at.take_urcs(self._is_status)
-        self._at.take_urcs(DATA_MODE_EXIT_URC)
+        forget_statuses(self._at)
         self._may_be_in_data_mode = False
 
     def _new_stream(self) -> XdfuStream | None:
         if self._streams and self._board.link.flow_control:
-            self._at.take_urcs(self._is_status)
-            self._at.take_urcs(DATA_MODE_EXIT_URC)
+            forget_statuses(self._at)
             return XdfuStream(self._at, self._board.link, self._write_command, self._timing)
         return None
 
@@ -341,9 +290,9 @@ class XdfuTarget:
         self._chunk_bytes = SHORTER_CHUNK_BYTES if first else SHORTEST_CHUNK_BYTES
 
     def _overwrite_first_page(self) -> None:
-        self._at.command_again(init_command(self._type, _PAGE_BYTES), timeout_s=self._timing.command_s)
+        self._at.command_again(init_command(self._type, PAGE_BYTES), timeout_s=self._timing.command_s)
         self._offset = 0
-        self._write_filler(_PAGE_BYTES)
+        self._write_filler(PAGE_BYTES)
 
     def _write_filler(self, size_bytes: int) -> None:
         """Write bytes that are no image; lost ones do not matter here, a reported failure does."""
@@ -363,41 +312,3 @@ class XdfuTarget:
         if kind not in self._types:
             raise UsageError(f"this #XDFU target cannot write a {kind} image", reason="unsupported-kind")
         return self._types[kind]
-
-    def _init_application(self, size_bytes: int) -> None:
-        """The board compares with the whole slot; so it is asked first for a page more, which MCUboot's trailer needs.
-
-        A session that is opened again is dropped, and nothing is erased before the first write.
-        """
-        if not self._has_room:
-            padded = init_command(self._type, size_bytes + _PAGE_BYTES)
-            try:
-                self._at.command_again(padded, timeout_s=self._timing.command_s)
-            except BoardRefusedError:
-                pass
-            else:
-                self._has_room = True
-        try:
-            self._at.command_again(init_command(self._type, size_bytes), timeout_s=self._timing.command_s)
-        except BoardRefusedError as error:
-            raise self._init_refusal(size_bytes, error) from error
-        if not self._has_room:
-            raise BoardRefusedError(
-                f"the image of {size_bytes} bytes ends in the last page of the board's slot, which MCUboot's trailer needs",
-                reason="too-large",
-                hint="It would fit, but could not be swapped. Build it smaller.",
-            )
-
-    def _init_refusal(self, size_bytes: int, error: BoardRefusedError) -> BoardRefusedError:
-        """The board's ``ERROR`` has no reason; a session for a single page tells whether the size was it."""
-        try:
-            self._at.command(init_command(self._type, _PAGE_BYTES), timeout_s=self._timing.command_s)
-        except BoardRefusedError:
-            return BoardRefusedError(
-                f"the board's firmware does not take images by #XDFU: {error.message}",
-                reason="not-supported",
-                hint="Serial Modem builds since December 2025 do; `nrf91-bridge info` shows what runs.",
-            )
-        return BoardRefusedError(
-            f"the image of {size_bytes} bytes is too large for the board's slot", reason="too-large"
-        )

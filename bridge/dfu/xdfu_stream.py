@@ -24,6 +24,7 @@ from typing import Final
 
 from bridge import clock
 from bridge.board import AtClient, Link
+from bridge.dfu.xdfu_chunk import BytesLostError
 from bridge.dfu.xdfu_tuning import STREAM_WINDOW_BYTES, XdfuTiming, piece_end
 from bridge.errors import LinkError
 from bridge.wire.xdfu import DATA_MODE_EXIT_URC, XdfuOperation, XdfuStatus, parse_status
@@ -37,10 +38,6 @@ _MOST_UNDER_WAY: Final = 24
 DRAIN_BYTES: Final = 128 * 1024
 _MOST_PENDING_STATUSES: Final = 200
 """Statuses wait on the board until the line is idle, in a buffer that holds some 290 of them."""
-
-
-class BytesLostError(Exception):
-    """The board did not get all bytes, or nobody knows."""
 
 
 class XdfuStream:

@@ -27,13 +27,17 @@ class Journal:
     Args:
         file: Made when it does not exist; None for one that ends with the process.
         owner: Shown to processes that find it in use, such as ``nrf91-bridge run``.
+        kept_updates: Settled updates before so many are forgotten.
 
     Raises:
         BenchError: It cannot be used: ``journal-held`` (the holder is named), ``journal-unusable``, ``journal-full``,
             ``journal-corrupt``, ``journal-newer``. It was not changed.
     """
 
-    def __init__(self, file: Path | None = None, *, owner: str = "nrf91-bridge") -> None:
+    def __init__(
+        self, file: Path | None = None, *, owner: str = "nrf91-bridge", kept_updates: int = KEPT_UPDATES
+    ) -> None:
+        self._kept_updates = kept_updates
         self._db = JournalDb(file, owner)
         try:
             self._db.reserve()
@@ -91,7 +95,7 @@ class Journal:
                 )
             connection.execute(
                 "DELETE FROM updates WHERE id <= ? AND outcome IS NOT NULL AND report != ?",
-                (number - KEPT_UPDATES, Report.DUE),
+                (number - self._kept_updates, Report.DUE),
             )
         return UpdateRecord(self._db, self.entry(number), run=1)
 

@@ -1,11 +1,12 @@
 """The agent with everything it needs around it: connection to the broker, Jobs client, downloads, the board's port."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge.cloud import Connection, Endpoint, JobDocument, JobExecution, JobsClient
+from bridge.cloud import Endpoint, JobDocument, JobExecution, JobsClient, JobsLink
+from bridge.cloud.channel import Channel
 from bridge.fetch import Download, DownloadOptions, HostRules
 from bridge.fota.agent import Agent, SourceMaker
 from bridge.fota.events import UpdateEvent
@@ -56,9 +57,31 @@ def source_maker(settings: DownloadSettings) -> SourceMaker:
     return start
 
 
+@dataclass(frozen=True)
+class ThingOnBoard:
+    """A thing, and the board whose jobs are the thing's.
+
+    Attributes:
+        thing_name: Thing whose jobs are worked; independent of the client id.
+        open_route: Opens the thing's board.
+        journal: Where its updates are written down; without one they are forgotten with the process. A journal is for
+            one thing at a time.
+        place: Where the board is, for the journal.
+    """
+
+    thing_name: str
+    open_route: RouteOpener
+    journal: Journal | None = None
+    place: str = ""
+
+
+ThingEventSink = Callable[[str, JobExecution, UpdateEvent], None]
+"""Told the thing's name as well; called from the threads of all agents."""
+
+
 @contextmanager
 def running_agent(
-    endpoint: Endpoint,
+    endpoint: Endpoint | JobsLink,
     thing_name: str,
     open_route: RouteOpener,
     downloads: DownloadSettings | SourceMaker,
@@ -69,10 +92,10 @@ def running_agent(
     journal: Journal | None = None,
     place: str = "",
 ) -> Iterator[Agent]:
-    """Connect to the broker and offer an agent; the connection is closed in the end.
+    """Connect to the cloud and offer an agent; the connection is closed in the end.
 
     Args:
-        endpoint: Broker, certificates and client id.
+        endpoint: Broker, certificates and client id; or another way to the Jobs service.
         thing_name: Thing whose jobs are worked; independent of the client id.
         open_route: Opens the thing's board.
         downloads: How images are fetched, or who does it.
@@ -85,15 +108,56 @@ def running_agent(
     Yields:
         The agent; call its ``run``.
     """
-    with Connection(endpoint) as connection, JobsClient(connection, thing_name) as jobs:
-        yield Agent(
-            jobs,
-            open_route,
-            source_maker(downloads) if isinstance(downloads, DownloadSettings) else downloads,
-            options=options,
-            on_event=on_event,
-            admission=admission,
-            journal=journal,
-            thing=thing_name,
-            place=place,
-        )
+    with running_agents(
+        endpoint,
+        [ThingOnBoard(thing_name, open_route, journal, place)],
+        downloads,
+        options=options,
+        on_event=lambda _, execution, event: on_event(execution, event),
+        admission=admission,
+    ) as (agent,):
+        yield agent
+
+
+@contextmanager
+def running_agents(
+    endpoint: Endpoint | JobsLink,
+    things: Sequence[ThingOnBoard],
+    downloads: DownloadSettings | SourceMaker,
+    *,
+    options: UpdateOptions | None = None,
+    on_event: ThingEventSink = lambda _thing, _execution, _event: None,
+    admission: Admission | None = None,
+) -> Iterator[Sequence[Agent]]:
+    """Connect to the cloud once, and offer an agent for each of several things; see :class:`~bridge.fota.gateway.Gateway`.
+
+    Yields:
+        The agents, in the order of the things.
+    """
+    link = endpoint if isinstance(endpoint, JobsLink) else JobsLink(endpoint)
+    with ExitStack() as stack:
+        channel = stack.enter_context(link.open())
+        yield [_agent(stack, channel, thing, downloads, options, on_event, admission) for thing in things]
+
+
+def _agent(  # noqa: PLR0917 - what each agent is made of
+    stack: ExitStack,
+    channel: Channel,
+    thing: ThingOnBoard,
+    downloads: DownloadSettings | SourceMaker,
+    options: UpdateOptions | None,
+    on_event: ThingEventSink,
+    admission: Admission | None,
+) -> Agent:
+    jobs = stack.enter_context(JobsClient(channel, thing.thing_name))
+    return Agent(
+        jobs,
+        thing.open_route,
+        source_maker(downloads) if isinstance(downloads, DownloadSettings) else downloads,
+        options=options,
+        on_event=lambda execution, event: on_event(thing.thing_name, execution, event),
+        admission=admission,
+        journal=thing.journal,
+        thing=thing.thing_name,
+        place=thing.place,
+    )

@@ -22,6 +22,9 @@ MAX_RATIO: Final = 200
 _RATIO_FREE_BYTES: Final = 64 * 1024
 _END_RECORD: Final = b"PK\x05\x06"
 _END_RECORD_BYTES: Final = 22
+_DIRECTORY_RECORD: Final = b"PK\x01\x02"
+_ZIP64_LOCATOR: Final = b"PK\x06\x07"
+_ZIP64_LOCATOR_BYTES: Final = 20
 _ENCRYPTED: Final = 0x1
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -35,10 +38,10 @@ def read_archive(data: bytes) -> dict[str, bytes]:
     Raises:
         ImageRefusedError: See above.
     """
-    _check_end(data)
+    _check_directory(data, _check_end(data))
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = [info for info in archive.infolist() if not info.is_dir()]
+            members = [info for info in archive.infolist() if not info.filename.endswith("/")]
             _check_members(members)
             return {info.filename: _read_member(archive, info) for info in members}
     except (
@@ -47,6 +50,7 @@ def read_archive(data: bytes) -> dict[str, bytes]:
         EOFError,
         OSError,
         ValueError,
+        OverflowError,
         NotImplementedError,
         RuntimeError,
     ) as error:
@@ -54,7 +58,8 @@ def read_archive(data: bytes) -> dict[str, bytes]:
         raise ImageRefusedError(f"zip archive is damaged: {error}", reason="bad-archive") from error
 
 
-def _check_end(data: bytes) -> None:
+def _check_end(data: bytes) -> int:
+    """Where the end record is."""
     end = data.rfind(_END_RECORD, max(0, len(data) - _END_RECORD_BYTES - 0xFFFF))
     if end < 0 or end + _END_RECORD_BYTES > len(data):
         raise ImageRefusedError(
@@ -68,11 +73,21 @@ def _check_end(data: bytes) -> None:
             reason="truncated" if short else "trailing-bytes",
             offset=min(stop, len(data)),
         )
+    return end
+
+
+def _check_directory(data: bytes, end: int) -> None:
+    """Count members before zipfile makes an object of each, which takes seconds and memory if there are a million."""
+    locator = max(0, end - _ZIP64_LOCATOR_BYTES)
+    if data.startswith(_ZIP64_LOCATOR, locator):
+        raise _unsafe("it is made for more than 4 GB (ZIP64)")
+    size = int.from_bytes(data[end + 12 : end + 16], "little")
+    members = data.count(_DIRECTORY_RECORD, max(0, end - size), end)
+    if members > MAX_MEMBERS:
+        raise _unsafe(f"it has {members} members, more than {MAX_MEMBERS}")
 
 
 def _check_members(members: list[zipfile.ZipInfo]) -> None:
-    if len(members) > MAX_MEMBERS:
-        raise _unsafe(f"it has {len(members)} members, more than {MAX_MEMBERS}")
     seen: set[str] = set()
     for info in members:
         _check_member(info)

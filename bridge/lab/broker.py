@@ -1,14 +1,12 @@
 """An MQTT broker with AWS IoT Core's manners: asyncio in its own thread, mutual TLS, loopback by default.
 
-All rules live in :mod:`bridge.lab.broker_client` and :mod:`bridge.lab.broker_router`; here are only sockets,
-TLS and timers. Every TLS handshake is a task of its own and every client has its own bounded outgoing buffer,
-so that neither a half-open handshake nor a slow reader delays anybody else.
+All rules live in :mod:`bridge.lab.broker_client` and :mod:`bridge.lab.broker_router`, sockets in
+:mod:`bridge.lab.broker_listener` and :mod:`bridge.lab.broker_protocol`; here are the thread and the calls into it.
 """
 
 import asyncio
 import concurrent.futures
 import contextlib
-import logging
 import socket
 import ssl
 import threading
@@ -17,21 +15,21 @@ from typing import Final, Self, TypeVar
 
 from bridge.errors import CloudError
 from bridge.lab.broker_faults import BrokerFaults
+from bridge.lab.broker_limits import BrokerLimits
+from bridge.lab.broker_listener import SHUTDOWN_TIMEOUT_S, TlsListener
 from bridge.lab.broker_policy import Policy, ThingPolicy
 from bridge.lab.broker_protocol import BrokerProtocol
 from bridge.lab.broker_router import Router, ServiceHandler
 from bridge.lab.mqtt_packets import Publish
+from bridge.lab.mqtt_reasons import ReasonCode
 
-_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-HANDSHAKE_TIMEOUT_S: Final = 10.0
-SHUTDOWN_TIMEOUT_S: Final = 1.0
 ALPN_PROTOCOLS: Final = ["x-amzn-mqtt-ca", "mqtt"]
 
 
 class Broker:
-    """MQTT 3.1.1 over mutual TLS, QoS 0 and 1, on one port.
+    """MQTT 3.1.1 and 5 over mutual TLS, QoS 0 and 1, on one port.
 
     Args:
         tls: Server context with certificate and the CA of the clients; client certificates are made mandatory
@@ -39,21 +37,32 @@ class Broker:
         host: Address to listen on.
         port: TCP port; 0 picks a free one.
         policy: Who may do what; by default :class:`~bridge.lab.broker_policy.ThingPolicy`.
+        limits: Quotas; by default :class:`~bridge.lab.broker_limits.BrokerLimits`.
+        require_sni: Turn clients away that do not name the server in their handshake, as AWS IoT Core does. Off by
+            default, because nobody can name an address such as 127.0.0.1 there.
     """
 
     def __init__(
-        self, tls: ssl.SSLContext, *, host: str = "127.0.0.1", port: int = 0, policy: Policy | None = None
+        self,
+        tls: ssl.SSLContext,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        policy: Policy | None = None,
+        limits: BrokerLimits | None = None,
+        require_sni: bool = False,
     ) -> None:
         tls.verify_mode = ssl.CERT_REQUIRED
         tls.set_alpn_protocols(ALPN_PROTOCOLS)
+        if require_sni:
+            tls.sni_callback = _refuse_without_name
         self._tls = tls
         self._host = host
         self._port = port
         self._policy: Policy = policy or ThingPolicy()
         self.faults: Final = BrokerFaults()
-        self._router = Router(self.faults)
+        self._router = Router(_LoopTimers(), self.faults, limits)
         self._protocols: set[BrokerProtocol] = set()
-        self._handshakes: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
@@ -118,6 +127,14 @@ class Broker:
         """Break a client's connection without a word; False when it is not connected."""
         return self._call(lambda: self._router.cut(client_id))
 
+    def take_over(self, client_id: str) -> bool:
+        """Throw a client out as if another one had connected with its id; False when it is not connected."""
+        return self._call(lambda: self._router.take_over(client_id))
+
+    def disconnect(self, client_id: str, reason: ReasonCode = ReasonCode.ADMINISTRATIVE_ACTION) -> bool:
+        """Close a client's connection, in MQTT 5 with a DISCONNECT; False when it is not connected."""
+        return self._call(lambda: self._router.disconnect(client_id, reason))
+
     @property
     def connected(self) -> frozenset[str]:
         """Client ids that are connected now."""
@@ -162,51 +179,19 @@ class Broker:
             runner.run(self._serve(listener))
 
     async def _serve(self, listener: socket.socket) -> None:
-        acceptor = asyncio.create_task(self._accept(listener))
-        await self._stop.wait()
-        acceptor.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await acceptor
-        listener.close()
-        for task in self._handshakes:
-            task.cancel()
-        await asyncio.gather(*self._handshakes, return_exceptions=True)
+        async with TlsListener(listener, self._tls, self._new_protocol):
+            await self._stop.wait()
         gone = [protocol.gone for protocol in self._protocols]
+        for protocol in list(self._protocols):
+            protocol.close(ReasonCode.SERVER_SHUTTING_DOWN, "the broker stops")
+        if gone:
+            await asyncio.wait(gone, timeout=SHUTDOWN_TIMEOUT_S)
         for protocol in list(self._protocols):
             protocol.cut()
         await asyncio.gather(*gone)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, _ = await loop.sock_accept(listener)
-            except OSError as error:  # such as: out of file descriptors
-                _log.warning("cannot accept a connection: %s", error)
-                await asyncio.sleep(0.1)
-                continue
-            task = asyncio.create_task(self._handshake(connection))
-            self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
-
-    async def _handshake(self, connection: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            await loop.connect_accepted_socket(
-                lambda: BrokerProtocol(self._router, self._policy, self._track, self._note_sessions),
-                connection,
-                ssl=self._tls,
-                ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
-                ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
-            )
-        except (OSError, ssl.SSLError) as error:
-            _log.info("TLS handshake failed: %s", error)
-            connection.close()
-        except asyncio.CancelledError:
-            connection.close()
-            raise
+    def _new_protocol(self) -> BrokerProtocol:
+        return BrokerProtocol(self._router, self._policy, self._track, self._note_sessions)
 
     def _track(self, protocol: BrokerProtocol, *, alive: bool) -> None:
         (self._protocols.add if alive else self._protocols.discard)(protocol)
@@ -215,3 +200,19 @@ class Broker:
         with self._changed:
             self._connected = self._router.connected
             self._changed.notify_all()
+
+
+class _LoopTimers:
+    """The running loop as the router's clock: the router is made before there is a loop."""
+
+    def time(self) -> float:
+        """The loop's time."""
+        return asyncio.get_running_loop().time()
+
+    def call_later(self, delay_s: float, callback: Callable[[], object], /) -> asyncio.TimerHandle:
+        """Call on the loop."""
+        return asyncio.get_running_loop().call_later(delay_s, callback)
+
+
+def _refuse_without_name(_: ssl.SSLObject, server_name: str | None, __: ssl.SSLContext) -> int | None:
+    return None if server_name else ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME

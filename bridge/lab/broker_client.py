@@ -1,21 +1,26 @@
 """One client's conversation with the broker, without sockets: bytes in, packets out through a link.
 
-Sources: OASIS MQTT 3.1.1, chapter 3; AWS IoT Developer Guide, "MQTT" and service quotas, for the refusals: no
-QoS 2 (no acknowledgement at all), 128 KB payloads, 8 filters in a SUBSCRIBE, a publish that the policy denies
-closes.
+Sources: OASIS MQTT 3.1.1 and 5.0, chapter 3; AWS IoT Developer Guide, "MQTT" and "MQTT reason codes", and service
+quotas, for the refusals. In MQTT 3.1.1 a refusal is the end of the connection without a word, in MQTT 5 a DISCONNECT with
+its reason.
 """
 
 import logging
-import uuid
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
+from bridge.lab.broker_connect import Admission, judge_connect, refuse
 from bridge.lab.broker_faults import Fault
-from bridge.lab.broker_policy import MAX_CLIENT_ID_BYTES, Policy
-from bridge.lab.broker_router import ClientLink, Router
+from bridge.lab.broker_limits import MAX_PACKET_BYTES, RateLimit
+from bridge.lab.broker_link import ClientLink
+from bridge.lab.broker_policy import ClientCertificate, Policy
+from bridge.lab.broker_publish import Action, PublishJudge
+from bridge.lab.broker_router import Router
+from bridge.lab.broker_subscribe import judge_subscribe
 from bridge.lab.mqtt_decode import PacketReader
 from bridge.lab.mqtt_packets import (
-    SUBSCRIPTION_REFUSED,
+    MQTT_5,
     ConnAck,
     Connect,
     ConnectCode,
@@ -32,14 +37,13 @@ from bridge.lab.mqtt_packets import (
     UnsubAck,
     Unsubscribe,
 )
-from bridge.lab.mqtt_topics import is_topic_name, within_aws_limits
+from bridge.lab.mqtt_reasons import ReasonCode
 
 _log = logging.getLogger(__name__)
 
-MAX_PAYLOAD_BYTES: Final = 128 * 1024
-MAX_FILTERS_PER_SUBSCRIBE: Final = 8
-MAX_KEEP_ALIVE_S: Final = 1200
 CONNECT_TIMEOUT_S: Final = 10.0
+MAX_PACKETS_A_TURN: Final = 100
+"""About a millisecond of work; a flood of tiny packets must not keep others waiting."""
 
 
 class ClientConnection:
@@ -49,141 +53,182 @@ class ClientConnection:
         link: Where packets go.
         router: The broker's shared state.
         policy: Who may do what.
-        identity: Common name of the client's certificate.
+        certificate: What the client proved.
     """
 
-    def __init__(self, link: ClientLink, router: Router, policy: Policy, identity: str) -> None:
+    def __init__(
+        self, link: ClientLink, router: Router, policy: Policy, certificate: ClientCertificate
+    ) -> None:
         self._link = link
         self._router = router
         self._policy = policy
-        self._identity = identity
-        self._reader = PacketReader()
-        self._client_id: str | None = None
+        self._certificate = certificate
+        self._reader = PacketReader(MAX_PACKET_BYTES)
+        self._admission: Admission | None = None
         self._graceful = False
         self._closed = False
         self.silence_limit_s = CONNECT_TIMEOUT_S
         """How long the client may be silent: 1.5 keep-alive intervals, or the time for its CONNECT."""
 
-    def receive(self, data: bytes) -> None:
-        """Take bytes from the client."""
+    @property
+    def client_id(self) -> str | None:
+        """MQTT client identifier, once connected."""
+        return None if self._admission is None else self._admission.connect.client_id
+
+    def receive(self, data: bytes) -> bool:
+        """Take bytes from the client.
+
+        Returns:
+            True when packets are left: the others' turn comes first, then call again without bytes.
+        """
         try:
-            for packet in self._reader.feed(data):
+            for count, packet in enumerate(self._reader.feed(data), 1):
                 if self._closed:
-                    return
+                    return False
                 self._handle(packet)
+                if count == MAX_PACKETS_A_TURN:
+                    return True
         except UnacceptableProtocolError as error:
-            if self._client_id is None:
-                self._link.send(ConnAck(ConnectCode.UNACCEPTABLE_PROTOCOL))
-            self._close(error.message)
+            if self._admission is None:
+                self._refuse_version(error.level)
+            self._close(None, error.message)
         except MalformedPacketError as error:
-            self._close(error.message)
+            self._close(error.reason_code, error.message)
+        return False
 
     def resume_writing(self) -> None:
         """The client's outgoing buffer has room again."""
-        if self._client_id is not None:
-            self._router.pump(self._client_id)
+        if self.client_id is not None:
+            self._router.pump(self.client_id)
+
+    def too_silent(self) -> None:
+        """The silence limit passed."""
+        self._close(ReasonCode.KEEP_ALIVE_TIMEOUT, f"silent for {self.silence_limit_s:.1f} s")
 
     def lost(self) -> None:
         """The connection is gone, for whatever reason."""
         self._closed = True
-        if self._client_id is not None:
-            self._router.detach(self._client_id, self._link, graceful=self._graceful)
+        if self.client_id is not None:
+            self._router.detach(self.client_id, self._link, graceful=self._graceful)
 
     def _handle(self, packet: Packet) -> None:
-        if self._client_id is None:
+        if self._admission is None:
             if isinstance(packet, Connect):
                 self._connect(packet)
             else:
-                self._close("first packet is no CONNECT")
+                self._close(None, "first packet is no CONNECT")
             return
-        match packet:
-            case Publish():
-                self._publish(self._client_id, packet)
-            case PubAck(packet_id):
-                self._router.acknowledge(self._client_id, packet_id)
-            case Subscribe():
-                self._subscribe(self._client_id, packet)
-            case Unsubscribe():
-                for topic_filter in packet.filters:
-                    self._router.unsubscribe(self._client_id, topic_filter)
-                self._link.send(UnsubAck(packet.packet_id))
-            case PingReq():
-                self._link.send(PingResp())
-            case Disconnect():
-                self._graceful = True
-                self._close("client disconnected", level=logging.DEBUG)
-            case _:
-                self._close(f"a client must not send {type(packet).__name__}")
+        handler = _HANDLERS.get(type(packet))
+        if handler is None:
+            self._close(ReasonCode.PROTOCOL_ERROR, f"a client must not send {type(packet).__name__}")
+        else:
+            handler(self, self._admission, packet)
 
     def _connect(self, packet: Connect) -> None:
-        if not packet.client_id and packet.clean_session:
-            packet = replace(packet, client_id=f"auto-{uuid.uuid4()}")
-        code = self._judge_connect(packet)
-        if code is not ConnectCode.ACCEPTED:
-            self._link.send(ConnAck(code))
-            self._close(f"CONNECT of {self._identity} refused: {code.name}")
+        self._link.version = packet.version
+        judgement = (
+            judge_connect(packet, self._certificate, self._policy, self._router.limits)
+            if self._router.may_connect_now(packet.client_id)
+            else refuse(packet.version, ReasonCode.QUOTA_EXCEEDED)
+        )
+        if not isinstance(judgement, Admission):
+            if judgement.answer is not None:
+                self._link.send(judgement.answer)
+            self._close(None, f"CONNECT of {self._certificate.common_name} refused: {judgement.text}")
             return
-        keep_alive_s = min(packet.keep_alive_s or MAX_KEEP_ALIVE_S, MAX_KEEP_ALIVE_S)
-        self.silence_limit_s = keep_alive_s * 1.5
-        present = self._router.attach(self._link, packet, self._identity)
-        self._client_id = packet.client_id
-        self._link.send(ConnAck(ConnectCode.ACCEPTED, session_present=present))
-        self._router.resume(packet.client_id)
+        connect = judgement.connect
+        present = self._router.attach(self._link, connect, judgement.access, judgement.expiry_s)
+        self.silence_limit_s = judgement.keep_alive_s * 1.5
+        self._admission = judgement
+        limits = self._router.limits
+        rate = limits.publishes_per_s and RateLimit(limits.publishes_per_s, self._router.now_s)
+        self._publishes = PublishJudge(judgement.access, connect.version, self._router, rate or None)
+        self._link.send(ConnAck(0, present, judgement.properties))
+        self._router.resume(connect.client_id)
 
-    def _judge_connect(self, packet: Connect) -> ConnectCode:
-        if not packet.client_id or len(packet.client_id.encode()) > MAX_CLIENT_ID_BYTES:
-            return ConnectCode.IDENTIFIER_REJECTED
-        will = packet.will
-        if not self._policy.may_connect(self._identity, packet.client_id) or (
-            will is not None
-            and not (
-                will.qos < 2
-                and is_topic_name(will.topic)
-                and within_aws_limits(will.topic)
-                and self._policy.may_publish(self._identity, will.topic)
-            )
-        ):
-            return ConnectCode.NOT_AUTHORIZED
-        return ConnectCode.ACCEPTED
+    def _refuse_version(self, level: int) -> None:
+        self._link.version = MQTT_5 if level > MQTT_5 else 4
+        code = (
+            ReasonCode.UNSUPPORTED_PROTOCOL_VERSION if level > MQTT_5 else ConnectCode.UNACCEPTABLE_PROTOCOL
+        )
+        self._link.send(ConnAck(code))
 
-    def _publish(self, client_id: str, packet: Publish) -> None:
-        if packet.qos > 1:
-            self._close("QoS 2 is not supported, as on AWS IoT Core")
-        elif not is_topic_name(packet.topic) or not within_aws_limits(packet.topic):
-            self._close(f"no valid topic to publish to: {packet.topic!r}")
-        elif len(packet.payload) > MAX_PAYLOAD_BYTES:
-            self._close(f"payload of {len(packet.payload)} bytes on {packet.topic} is over 128 KB")
-        elif not self._policy.may_publish(self._identity, packet.topic):
-            self._close(f"{self._identity} may not publish to {packet.topic}")
-        elif self._router.faults.take(Fault.CUT_ON_PUBLISH, packet.topic):
-            self._closed = True
-            self._link.cut()
-        else:
-            if packet.qos and not self._router.faults.take(Fault.DROP_PUBACK, packet.topic):
-                self._link.send(PubAck(packet.packet_id))
-            self._router.receive(client_id, replace(packet, packet_id=0, dup=False))
+    def _publish(self, admission: Admission, packet: Publish) -> None:
+        client_id = admission.connect.client_id
+        action, publish, reason, text = self._publishes.judge(packet)
+        match action:
+            case Action.TAKE:
+                if packet.qos and not self._router.faults.take(Fault.DROP_PUBACK, publish.topic):
+                    self._link.send(PubAck(packet.packet_id))
+                self._router.receive(client_id, replace(publish, packet_id=0, dup=False))
+            case Action.CLOSE:
+                self._close(reason, text)
+            case Action.CUT:
+                self._closed = True
+                self._link.cut()
+            case Action.REFUSE:
+                _log.warning("%s: %s", client_id, text)
+                self._link.send(PubAck(packet.packet_id, reason))
+            case Action.DISCARD:
+                _log.warning("%s: a message is discarded: %s", client_id, text)
 
-    def _subscribe(self, client_id: str, packet: Subscribe) -> None:
-        if len(packet.requests) > MAX_FILTERS_PER_SUBSCRIBE or any(qos > 1 for _, qos in packet.requests):
-            self._close("SUBSCRIBE with QoS 2 or more than 8 filters, which AWS IoT Core does not take")
+    def _acknowledge(self, admission: Admission, packet: PubAck) -> None:
+        self._router.acknowledge(admission.connect.client_id, packet.packet_id)
+
+    def _subscribe(self, admission: Admission, packet: Subscribe) -> None:
+        client_id = admission.connect.client_id
+        judgement = judge_subscribe(packet, admission, self._router)
+        if judgement.end is not None and not judgement.codes:
+            self._close(judgement.end, judgement.text)
             return
-        allowed = {
-            topic_filter
-            for topic_filter, _ in packet.requests
-            if within_aws_limits(topic_filter) and self._policy.may_subscribe(self._identity, topic_filter)
-        }
-        for topic_filter, qos in packet.requests:
-            if topic_filter in allowed:
-                self._router.subscribe(client_id, topic_filter, qos)
-            else:
-                _log.warning("%s may not subscribe to %s", self._identity, topic_filter)
-        codes = tuple(qos if wanted in allowed else SUBSCRIPTION_REFUSED for wanted, qos in packet.requests)
-        self._link.send(SubAck(packet.packet_id, codes))
-        for topic_filter, qos in packet.requests:
-            if topic_filter in allowed:
-                self._router.send_retained(client_id, topic_filter, qos)
+        granted = judgement.granted
+        retained = [one for one in granted if one.wants_retained(self._router, client_id)]
+        for one in granted:
+            self._router.subscribe(client_id, one.topic_filter, one.subscription)
+        self._link.send(SubAck(packet.packet_id, judgement.codes))
+        if judgement.text:
+            _log.warning("%s: %s", client_id, judgement.text)
+        for one in retained:
+            self._router.send_retained(client_id, one.topic_filter, one.subscription.qos)
+        if judgement.end is not None:
+            self._close(judgement.end, judgement.text)
 
-    def _close(self, reason: str, *, level: int = logging.WARNING) -> None:
-        _log.log(level, "closing the connection of %s (%s): %s", self._identity, self._client_id, reason)
+    def _unsubscribe(self, admission: Admission, packet: Unsubscribe) -> None:
+        client_id = admission.connect.client_id
+        codes = [
+            ReasonCode.SUCCESS
+            if self._router.unsubscribe(client_id, topic_filter)
+            else ReasonCode.NO_SUBSCRIPTION_EXISTED
+            for topic_filter in packet.filters
+        ]
+        self._link.send(UnsubAck(packet.packet_id, tuple(codes) if self._link.version == MQTT_5 else ()))
+
+    def _ping(self, _: Admission, __: PingReq) -> None:
+        self._link.send(PingResp())
+
+    def _disconnect(self, admission: Admission, packet: Disconnect) -> None:
+        wanted_s = packet.properties.session_expiry_s
+        if wanted_s is not None:
+            if wanted_s and not admission.expiry_s:
+                self._close(ReasonCode.PROTOCOL_ERROR, "a session of expiry 0 cannot be prolonged")
+                return
+            expiry_s = min(wanted_s, self._router.limits.session_expiry_s)
+            self._router.set_session_expiry(admission.connect.client_id, expiry_s)
+        self._graceful = packet.reason != ReasonCode.DISCONNECT_WITH_WILL
+        self._close(None, "client disconnected", level=logging.DEBUG)
+
+    def _close(self, reason: ReasonCode | None, text: str, *, level: int = logging.WARNING) -> None:
+        name = self._certificate.common_name
+        _log.log(level, "closing the connection of %s (%s): %s", name, self.client_id, text)
         self._closed = True
-        self._link.close()
+        self._link.close(reason if self._admission is not None else None, text)
+
+
+_HANDLERS: Final[dict[type, Callable[[ClientConnection, Admission, Any], None]]] = {
+    Publish: ClientConnection._publish,
+    PubAck: ClientConnection._acknowledge,
+    Subscribe: ClientConnection._subscribe,
+    Unsubscribe: ClientConnection._unsubscribe,
+    PingReq: ClientConnection._ping,
+    Disconnect: ClientConnection._disconnect,
+}

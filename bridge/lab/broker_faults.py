@@ -21,6 +21,9 @@ class Fault(StrEnum):
     CUT_ON_DELIVERY = "cut-on-delivery"
     """The connection breaks instead of delivering; a QoS 1 message stays in a persistent session."""
 
+    THROTTLE_PUBLISH = "throttle-publish"
+    """The client's message is over the quota of publishes: discarded, without an acknowledgement in MQTT 3.1.1."""
+
 
 @dataclass
 class _Armed:
@@ -36,16 +39,31 @@ class BrokerFaults:
         self._lock = threading.Lock()
         self._armed: list[_Armed] = []
         self._fired: list[tuple[Fault, str]] = []
+        self._refusals: dict[str, int] = {}
 
     def arm(self, fault: Fault, topic_filter: str, *, times: int = 1) -> None:
         """Let the next ``times`` messages whose topic matches suffer this fault."""
         with self._lock:
             self._armed.append(_Armed(fault, topic_filter, times))
 
+    def throttle_connects(self, client_id: str, *, times: int = 1) -> None:
+        """Refuse the next CONNECTs with this client id, as if they were over the quota."""
+        with self._lock:
+            self._refusals[client_id] = times
+
+    def take_refusal(self, client_id: str) -> bool:
+        """Whether this CONNECT shall be refused; counts it if so."""
+        with self._lock:
+            left = self._refusals.pop(client_id, 0)
+            if left > 1:
+                self._refusals[client_id] = left - 1
+            return left > 0
+
     def clear(self) -> None:
         """Forget what has not fired yet."""
         with self._lock:
             self._armed.clear()
+            self._refusals.clear()
 
     @property
     def fired(self) -> list[tuple[Fault, str]]:

@@ -1,17 +1,25 @@
-"""The heart of the broker, without sockets: sessions, routing, retained messages, wills, replies.
+"""The heart of the broker, without sockets: routing, retained messages, wills, replies.
 
-Sources: OASIS MQTT 3.1.1, chapters 3 and 4; AWS IoT Developer Guide for what differs: replies of a service go
-to the requester alone, subscribed or not; a wildcard subscription gets no retained message.
+Sources: OASIS MQTT 3.1.1 and 5.0, chapters 3 and 4; AWS IoT Developer Guide, "MQTT", for what differs: replies of a
+service go to the requester alone, subscribed or not; a wildcard or shared subscription gets no retained message.
 """
 
 import logging
+import secrets
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from bridge.lab.broker_faults import BrokerFaults, Fault
-from bridge.lab.mqtt_packets import Connect, Packet, Publish
-from bridge.lab.mqtt_session import Session
-from bridge.lab.mqtt_topics import has_wildcard, topic_matches
+from bridge.lab.broker_limits import BrokerLimits, ConnectQuota
+from bridge.lab.broker_link import ClientLink, Timers
+from bridge.lab.broker_policy import Access
+from bridge.lab.broker_retained import RetainedMessages
+from bridge.lab.broker_sessions import SessionBook
+from bridge.lab.broker_subscriptions import Subscription, SubscriptionTree
+from bridge.lab.mqtt_packets import Connect, Publish
+from bridge.lab.mqtt_reasons import ReasonCode
+from bridge.lab.mqtt_session import Message, Session
+from bridge.lab.mqtt_topics import topic_matches
 
 _log = logging.getLogger(__name__)
 
@@ -19,37 +27,33 @@ ServiceHandler = Callable[[str, Publish], None]
 """Takes (requester's client id, message) for topics that a service owns; runs on the broker's thread."""
 
 
-class ClientLink(Protocol):
-    """The router's view of one connected client."""
-
-    @property
-    def writable(self) -> bool:
-        """Whether the outgoing buffer has room; a slow reader only ever blocks itself."""
-        ...
-
-    def send(self, packet: Packet) -> None:
-        """Queue a packet for sending."""
-        ...
-
-    def close(self) -> None:
-        """Send what is queued, then close."""
-        ...
-
-    def cut(self) -> None:
-        """Break the connection at once."""
-        ...
-
-
 class Router:
-    """All state of the broker that outlives one packet. Not thread-safe: the broker's thread owns it."""
+    """All state of the broker that outlives one packet. Not thread-safe: the broker's thread owns it.
 
-    def __init__(self, faults: BrokerFaults | None = None) -> None:
+    Args:
+        timers: The broker's clock.
+        faults: What a test wants to go wrong.
+        limits: Quotas.
+    """
+
+    def __init__(
+        self, timers: Timers, faults: BrokerFaults | None = None, limits: BrokerLimits | None = None
+    ) -> None:
         self.faults: Final = faults or BrokerFaults()
-        self._sessions: dict[str, Session] = {}
+        self.limits: Final = limits or BrokerLimits()
+        self._timers = timers
+        self._tree = SubscriptionTree()
+        self._book = SessionBook(timers, self._forget)
         self._links: dict[str, ClientLink] = {}
         self._wills: dict[str, Publish] = {}
-        self._retained: dict[str, Publish] = {}
+        self._retained = RetainedMessages()
+        self._connects = ConnectQuota(self.limits.connects_per_s)
         self._services: list[tuple[str, ServiceHandler]] = []
+
+    @property
+    def now_s(self) -> float:
+        """The broker's time."""
+        return self._timers.time()
 
     @property
     def connected(self) -> frozenset[str]:
@@ -60,25 +64,41 @@ class Router:
         """Hand every client's message on matching topics to ``handler`` instead of routing it."""
         self._services.append((topic_filter, handler))
 
-    def attach(self, link: ClientLink, connect: Connect, identity: str) -> bool:
+    def may_connect_now(self, client_id: str) -> bool:
+        """Whether the quota of CONNECTs with one client id lets another one in."""
+        return not self.faults.take_refusal(client_id) and self._connects.take(client_id, self.now_s)
+
+    def attach(self, link: ClientLink, connect: Connect, access: Access, expiry_s: int) -> bool:
         """Bind a link to its session; an older connection of the same client id is thrown out first.
+
+        Args:
+            link: The new connection.
+            connect: How it introduced itself.
+            access: Its rights.
+            expiry_s: How long the session outlives the connection.
 
         Returns:
             Whether a session was there already. Call :meth:`resume` after CONNACK went out.
         """
         client_id = connect.client_id
-        if (old_link := self._links.get(client_id)) is not None:
-            _log.info("client id %s connects again; the older connection is closed", client_id)
-            self.detach(client_id, old_link, graceful=False)
-            old_link.close()
-        session = self._sessions.get(client_id)
-        present = session is not None and not connect.clean_session and session.identity == identity
-        if not present:
-            self._sessions[client_id] = Session(client_id, identity, clean=connect.clean_session)
+        self.take_over(client_id)
+        present = self._book.open(connect, access, expiry_s)
         self._links[client_id] = link
         if (will := connect.will) is not None:
-            self._wills[client_id] = Publish(will.topic, will.payload, will.qos, will.retain)
+            self._wills[client_id] = Publish(
+                will.topic, will.payload, will.qos, will.retain, properties=will.properties
+            )
         return present
+
+    def take_over(self, client_id: str) -> bool:
+        """Throw a client out as if another one had connected with its id; False when it is not connected."""
+        link = self._links.get(client_id)
+        if link is None:
+            return False
+        _log.info("client id %s connects again; the older connection is closed", client_id)
+        self.detach(client_id, link, graceful=False)
+        link.close(ReasonCode.SESSION_TAKEN_OVER, "another connection has this client id")
+        return True
 
     def detach(self, client_id: str, link: ClientLink, *, graceful: bool) -> None:
         """Unbind a link that is gone; publishes its will unless the client left in good order."""
@@ -86,75 +106,97 @@ class Router:
             return
         del self._links[client_id]
         will = self._wills.pop(client_id, None)
-        if self._sessions[client_id].clean:
-            del self._sessions[client_id]
+        self._book.leave(client_id)
         if will is not None and not graceful:
-            self.publish(will)
+            self.publish(will, sender=client_id)
+
+    def set_session_expiry(self, client_id: str, expiry_s: int) -> None:
+        """Change how long the session outlives the connection."""
+        self._book.sessions[client_id].expiry_s = expiry_s
 
     def resume(self, client_id: str) -> None:
-        """Redeliver what was not acknowledged, then go on with what waited."""
-        link = self._links[client_id]
-        for packet in self._sessions[client_id].redeliver():
+        """Replay what was stored, at the pace of the limits, beside what comes now."""
+        link, session = self._links[client_id], self._book.sessions[client_id]
+        per_s = self.limits.replay_per_s
+        for _ in range(per_s or session.pending_count):
+            packet = session.next_packet(self.now_s, stored=True) if link.writable else None
+            if packet is None:
+                break
             link.send(packet)
-        self.pump(client_id)
+        if session.has_stored:
+            self._book.later(client_id, 1.0, lambda: self.resume(client_id))
 
     def acknowledge(self, client_id: str, packet_id: int) -> None:
         """Take a client's PUBACK."""
-        if not self._sessions[client_id].acknowledge(packet_id):
+        if not self._book.sessions[client_id].acknowledge(packet_id):
             _log.debug("client %s acknowledged unknown packet id %d", client_id, packet_id)
         self.pump(client_id)
 
-    def subscribe(self, client_id: str, topic_filter: str, qos: int) -> None:
+    def subscription_count(self, client_id: str) -> int:
+        """Subscriptions of a client."""
+        return len(self._book.sessions[client_id].subscriptions)
+
+    def is_subscribed(self, client_id: str, topic_filter: str) -> bool:
+        """Whether a client has this very subscription."""
+        return topic_filter in self._book.sessions[client_id].subscriptions
+
+    def subscribe(self, client_id: str, topic_filter: str, subscription: Subscription) -> None:
         """Add or change a subscription."""
-        self._sessions[client_id].subscriptions[topic_filter] = qos
+        self._book.sessions[client_id].subscriptions[topic_filter] = subscription
+        self._tree.add(client_id, topic_filter, subscription)
 
     def send_retained(self, client_id: str, topic_filter: str, qos: int) -> None:
         """Send the retained message of a subscription just granted, after its SUBACK."""
-        message = None if has_wildcard(topic_filter) else self._retained.get(topic_filter)
+        message = self._retained.for_filter(topic_filter)
         if message is not None:
-            self._deliver(self._sessions[client_id], message, min(qos, message.qos), retain=True)
+            session = self._book.sessions[client_id]
+            self._deliver(session, message, min(qos, message.publish.qos), retain=True)
 
-    def unsubscribe(self, client_id: str, topic_filter: str) -> None:
-        """Forget a subscription, if there is one."""
-        self._sessions[client_id].subscriptions.pop(topic_filter, None)
+    def unsubscribe(self, client_id: str, topic_filter: str) -> bool:
+        """Forget a subscription; False when there was none."""
+        self._book.sessions[client_id].subscriptions.pop(topic_filter, None)
+        return self._tree.remove(client_id, topic_filter)
 
-    def receive(self, client_id: str, message: Publish) -> None:
+    def receive(self, client_id: str, publish: Publish) -> None:
         """Take a client's message: to the service that owns the topic, or to the subscribers."""
         for topic_filter, handler in self._services:
-            if topic_matches(topic_filter, message.topic):
-                handler(client_id, message)
+            if topic_matches(topic_filter, publish.topic):
+                handler(client_id, publish)
                 return
-        self.publish(message)
+        self.publish(publish, sender=client_id)
 
-    def publish(self, message: Publish) -> None:
-        """Route a message to all subscribers, each at most once."""
-        if message.retain:
-            if message.payload:
-                self._retained[message.topic] = message
-            else:
-                self._retained.pop(message.topic, None)
-        for session in list(self._sessions.values()):
-            granted = session.granted_qos(message.topic)
-            if granted is not None:
-                self._deliver(session, message, min(granted, message.qos), retain=False)
+    def publish(self, publish: Publish, *, sender: str = "") -> None:
+        """Route a message to all subscribers, each at most once, and to one of each group that shares."""
+        message = Message.of(publish, sender, self.now_s)
+        if publish.retain:
+            self._retained.keep(message)
+        matches = self._tree.match(publish.topic)
+        for members in matches.groups:
+            online = [client_id for client_id in members if client_id in self._links]
+            chosen = secrets.choice(online or list(members))
+            self._route(chosen, message, members[chosen])
+        for client_id, subscription in matches.direct.items():
+            if not (subscription.no_local and client_id == sender):
+                self._route(client_id, message, subscription)
 
-    def deliver_to(self, client_id: str, message: Publish) -> None:
+    def deliver_to(self, client_id: str, publish: Publish) -> None:
         """Give a message to one client, subscribed or not; one that is gone and not subscribed loses it."""
-        session = self._sessions.get(client_id)
+        session = self._book.sessions.get(client_id)
         if session is None:
             return
-        granted = session.granted_qos(message.topic)
-        if granted is None and client_id not in self._links:
+        subscription = self._tree.match(publish.topic).direct.get(client_id)
+        if subscription is None and client_id not in self._links:
             return
-        self._deliver(
-            session, message, message.qos if granted is None else min(granted, message.qos), retain=False
-        )
+        qos = publish.qos if subscription is None else min(subscription.qos, publish.qos)
+        self._deliver(session, Message.of(publish, "", self.now_s), qos, retain=False)
 
     def pump(self, client_id: str) -> None:
         """Send waiting QoS 1 messages while the client can take them."""
-        link, session = self._links.get(client_id), self._sessions.get(client_id)
+        link, session = self._links.get(client_id), self._book.sessions.get(client_id)
         while link is not None and session is not None and link.writable:
-            packet = session.next_packet()
+            packet = session.next_packet(self.now_s)
+            if packet is None and self.limits.replay_per_s is None:
+                packet = session.next_packet(self.now_s, stored=True)
             if packet is None:
                 return
             link.send(packet)
@@ -167,20 +209,42 @@ class Router:
         link.cut()
         return True
 
-    def _deliver(self, session: Session, message: Publish, qos: int, *, retain: bool) -> None:
-        if self.faults.take(Fault.DROP_DELIVERY, message.topic):
+    def disconnect(self, client_id: str, reason: ReasonCode) -> bool:
+        """Close a client's connection; False when it is not connected."""
+        link = self._links.get(client_id)
+        if link is None:
+            return False
+        link.close(reason, "disconnected by the operator")
+        return True
+
+    def _route(self, client_id: str, message: Message, subscription: Subscription) -> None:
+        retain = subscription.retain_as_published and message.publish.retain
+        qos = min(subscription.qos, message.publish.qos)
+        self._deliver(self._book.sessions[client_id], message, qos, retain=retain)
+
+    def _deliver(self, session: Session, message: Message, qos: int, *, retain: bool) -> None:
+        topic = message.publish.topic
+        if self.faults.take(Fault.DROP_DELIVERY, topic):
             return
-        copies = 2 if self.faults.take(Fault.DUPLICATE_DELIVERY, message.topic) else 1
-        outgoing = Publish(message.topic, message.payload, qos=qos, retain=retain)
+        copies = 2 if self.faults.take(Fault.DUPLICATE_DELIVERY, topic) else 1
         link = self._links.get(session.client_id)
-        if link is not None and self.faults.take(Fault.CUT_ON_DELIVERY, message.topic):
+        if link is not None and self.faults.take(Fault.CUT_ON_DELIVERY, topic):
             link.cut()
             link = None
         for _ in range(copies):
             if qos:
-                if not session.accept(outgoing):
+                if not session.accept(message, retain=retain):
                     _log.warning("queue of client %s is full, a message is lost", session.client_id)
             elif link is not None and link.writable:
-                link.send(outgoing)
-        if link is not None:
+                self._send_once(link, session, message, retain=retain)
+        if link is not None and qos:
             self.pump(session.client_id)
+
+    def _send_once(self, link: ClientLink, session: Session, message: Message, *, retain: bool) -> None:
+        publish = message.outgoing(0, retain=retain, now_s=self.now_s)
+        if publish is not None and session.access.may_receive(publish.topic) and session.fits(publish):
+            link.send(publish)
+
+    def _forget(self, session: Session) -> None:
+        for topic_filter in session.subscriptions:
+            self._tree.remove(session.client_id, topic_filter)

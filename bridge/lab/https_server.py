@@ -7,6 +7,7 @@ close; here they are cut, because a local cloud must stop at once.
 import asyncio
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,8 @@ class HttpsServer:
         key_file: Its key, PEM.
         host: Address to listen on.
         port: TCP port; 0 picks a free one.
+        client_ca_file: Authority of client certificates. They are asked for, and clients without one are served all
+            the same; one of another authority is refused in the handshake. Without a file nobody is asked.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class HttpsServer:
         key_file: Path,
         host: str = "127.0.0.1",
         port: int = 0,
+        client_ca_file: Path | None = None,
     ) -> None:
         self._host = host
         self._port = port
@@ -78,6 +82,8 @@ class HttpsServer:
                 Starlette(routes=list(routes)),
                 ssl_certfile=str(cert_file),
                 ssl_keyfile=str(key_file),
+                ssl_ca_certs=None if client_ca_file is None else str(client_ca_file),
+                ssl_cert_reqs=ssl.CERT_NONE if client_ca_file is None else ssl.CERT_OPTIONAL,
                 http=_Protocol,
                 ws="none",
                 lifespan="off",
@@ -107,6 +113,9 @@ class HttpsServer:
                 reason="port-in-use",
                 hint="Choose another port, or 0 for a free one.",
             ) from error
+        # Accepted sockets inherit it; asyncio sets it only for sockets whose protocol number is given, and here it is 0.
+        # Without it each answer waits 40 ms for the client's delayed acknowledgement.
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._port = int(self._listener.getsockname()[1])
         self._thread = threading.Thread(
             target=self._run, args=(self._listener,), name="https-server", daemon=True

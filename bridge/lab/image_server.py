@@ -20,10 +20,11 @@ from starlette.routing import BaseRoute, Route
 from bridge.errors import UsageError
 from bridge.lab.faulty_answers import FaultyBody, NotedResponse, instead_of_image, whole_image
 from bridge.lab.image_faults import ImageFaults
-from bridge.lab.presign import Presigner
+from bridge.lab.presign import Presigner, signed_request
+from bridge.lab.s3_errors import S3Error, error_response
 
 PREFIX: Final = "/images/"
-_DENIED: Final = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>'
+_KEPT_REQUESTS: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class ImageServer:
 
     Attributes:
         faults: What goes wrong on purpose.
-        requests: What was asked, in order.
+        requests: What was asked lately, in order.
     """
 
     def __init__(self, base_url: Callable[[], str], presigner: Presigner | None = None) -> None:
@@ -100,18 +101,21 @@ class ImageServer:
         """URL of a published image."""
         return f"{self._base_url()}{PREFIX}{quote(name)}"
 
-    def presigned_url(self, name: str, expires_s: int = 3600) -> str:
-        """URL of a published image that works for so many seconds."""
-        return f"{self.url(name)}?{self._presigner.query(PREFIX + name, expires_s)}"
+    def presigned_url(self, name: str, expires_s: int = 3600, *, age_s: float = 0.0) -> str:
+        """URL of a published image that works for so many seconds, as if it had been signed some time ago."""
+        return self._presigner.url(self.url(name), expires_s, age_s=age_s)
+
+    def note(self, method: str, name: str, asked_range: str | None, status: int) -> None:
+        """Count a request; for requests of objects in buckets too, named ``bucket/key``."""
+        with self._lock:
+            self.requests.append(ImageRequest(method, name, asked_range, status))
+            del self.requests[:-_KEPT_REQUESTS]
 
     async def _answer(self, request: Request) -> Response:
-        def note(status: int) -> None:
-            entry = ImageRequest(request.method, name, request.headers.get("range"), status)
-            with self._lock:
-                self.requests.append(entry)
-
-        name = request.path_params["name"]
-        return NotedResponse(self._choose(request, name), note)
+        name, asked = request.path_params["name"], request.headers.get("range")
+        return NotedResponse(
+            self._choose(request, name), lambda status: self.note(request.method, name, asked, status)
+        )
 
     def _choose(self, request: Request, name: str) -> Response:
         with self._lock:
@@ -120,8 +124,11 @@ class ImageServer:
         if found is None:
             return PlainTextResponse("no such image\n", status_code=404)
         signed = "X-Amz-Signature" in request.query_params
-        if (private or signed) and not self._is_allowed(request):
-            return Response(_DENIED, status_code=403, media_type="application/xml")
+        if private or signed:
+            try:
+                self._presigner.check(signed_request(request))
+            except S3Error as error:
+                return error_response(error, PREFIX + name)
         path, etag = found
         fault = self.faults.take(name)
         instead = None if fault is None else instead_of_image(fault, path, etag)
@@ -129,12 +136,6 @@ class ImageServer:
             return instead
         response = _honest(request, path, etag)
         return response if fault is None else FaultyBody(response, fault)
-
-    def _is_allowed(self, request: Request) -> bool:
-        try:
-            return self._presigner.is_valid(request.scope["path"], request.query_params, request.method)
-        except (ValueError, OverflowError):
-            return False
 
 
 def _honest(request: Request, path: Path, etag: str) -> Response:

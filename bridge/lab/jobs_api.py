@@ -57,6 +57,7 @@ class JobsApi:
         try:
             request = _parse(payload)
             token = _client_token(request)
+            self._store.faults.check(topic)
             body = self._answer(levels[2], levels[4:], request)
         except JobsRejectedError as rejection:
             _log.info("%s rejected: %s", topic, rejection.message)

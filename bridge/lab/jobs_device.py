@@ -62,7 +62,7 @@ class DevicePlane:
             wanted = check_integer("executionNumber", number)
             if job_id == NEXT:
                 return next(iter(self._state.pending(thing_name)), None)
-            execution = self._state.execution(thing_name, check_job_id(job_id), wanted)
+            execution = self._state.tables.execution(thing_name, check_job_id(job_id), wanted)
             if execution.status.terminal:
                 raise JobsRejectedError(
                     RejectionCode.TERMINAL_STATE_REACHED,
@@ -96,7 +96,9 @@ class DevicePlane:
             )
             if new_status not in DEVICE_STATUSES:
                 raise invalid(f"a device must not set {new_status}")
-            execution = self._state.execution(thing_name, job_id, check_integer("executionNumber", number))
+            execution = self._state.tables.execution(
+                thing_name, job_id, check_integer("executionNumber", number)
+            )
             if version is not None and version != execution.version_number:
                 raise JobsRejectedError(
                     RejectionCode.VERSION_MISMATCH,
@@ -116,8 +118,8 @@ class DevicePlane:
     def document(self, job_id: str) -> object:
         """The job's document as a device reads it now, presigned URLs minted."""
         with self._state.transaction():
-            job = self._state.job(job_id)
-        return read_document(job.document_text, self._presigner, job.presigned_expires_in_s)
+            job = self._state.tables.job(job_id)
+        return read_document(job.document_text, self._presigner, job.settings.presigned_expires_in_s)
 
     def _require_thing(self, thing_name: str) -> None:
-        self._state.require_thing(check_thing_name(thing_name))
+        self._state.tables.require_thing(check_thing_name(thing_name))

@@ -10,6 +10,10 @@ from enum import StrEnum
 from typing import Final, Literal
 
 from bridge.errors import CloudError
+from bridge.lab.jobs_settings import JobSettings, Schedule
+
+GROUP_PREFIX: Final = "thinggroup/"
+"""Begins the target that is a group; no thing's name has a slash."""
 
 
 class ExecutionStatus(StrEnum):
@@ -39,6 +43,7 @@ DEVICE_STATUSES: Final = frozenset(
 class JobStatus(StrEnum):
     """Status of a job over all its things."""
 
+    SCHEDULED = "SCHEDULED"
     IN_PROGRESS = "IN_PROGRESS"
     CANCELED = "CANCELED"
     COMPLETED = "COMPLETED"
@@ -57,6 +62,8 @@ class RejectionCode(StrEnum):
     REQUEST_THROTTLED = "RequestThrottled"
     TERMINAL_STATE_REACHED = "TerminalStateReached"
     RESOURCE_ALREADY_EXISTS = "ResourceAlreadyExists"
+    VERSION_CONFLICT = "VersionConflict"
+    LIMIT_EXCEEDED = "LimitExceeded"
 
 
 @dataclass(frozen=True)
@@ -93,31 +100,68 @@ class Execution:
 
 
 @dataclass(frozen=True)
-class RetryCriterion:
-    """How often an execution that ended so is queued again."""
-
-    failure_type: Literal["FAILED", "TIMED_OUT", "ALL"]
-    number_of_retries: int
-
-
-@dataclass(frozen=True)
 class Job:
-    """A document and the things it is for. Times are epoch seconds."""
+    """A document and the things it is for. Times are epoch seconds.
+
+    Attributes:
+        serial: Place in the order of creation over all jobs.
+        targets: Names of things, and groups as ``thinggroup/NAME``.
+        continuous: Things that come into a target group later get the job, too.
+        document_source: Where the document came from, if not from the request.
+        waiting: Things that do not have their execution yet, in the order in which they get it.
+        notified: How many things got it by the rollout.
+        window_ends_at: When the next things get it.
+        ended: The schedule's end is past: no more things get the job.
+    """
 
     job_id: str
+    serial: int
     targets: tuple[str, ...]
     document_text: str
     created_at: float
     last_updated_at: float
     status: JobStatus = JobStatus.IN_PROGRESS
     description: str = ""
-    in_progress_timeout_minutes: int | None = None
-    retry_criteria: tuple[RetryCriterion, ...] = ()
-    presigned_expires_in_s: int | None = None
+    continuous: bool = False
+    settings: JobSettings = field(default_factory=JobSettings)
+    document_source: str | None = None
     completed_at: float | None = None
     force_canceled: bool = False
     reason_code: str | None = None
     comment: str | None = None
+    waiting: tuple[str, ...] = ()
+    notified: int = 0
+    window_ends_at: float | None = None
+    ended: bool = False
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups among the targets."""
+        return tuple(one.removeprefix(GROUP_PREFIX) for one in self.targets if one.startswith(GROUP_PREFIX))
+
+    @property
+    def next_turn(self) -> float | None:
+        """When time alone changes the job: its schedule begins or ends, or the next things get it."""
+        schedule = self.settings.schedule or Schedule()
+        if self.status is JobStatus.SCHEDULED:
+            return schedule.start_at
+        if self.status is not JobStatus.IN_PROGRESS or self.ended:
+            return None
+        window = self.window_ends_at if self.waiting else None
+        return min((at for at in (window, schedule.end_at) if at is not None), default=None)
+
+
+@dataclass(frozen=True)
+class ThingGroup:
+    """A static thing group. Times are epoch seconds."""
+
+    name: str
+    group_id: str
+    created_at: float
+    parent: str | None = None
+    description: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
 
 
 @dataclass(frozen=True)

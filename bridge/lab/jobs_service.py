@@ -10,6 +10,7 @@ import threading
 import time
 from typing import Protocol, Self
 
+from bridge.errors import BridgeError
 from bridge.lab.broker import Broker
 from bridge.lab.jobs_api import ALL_JOBS_FILTER, JobsApi
 from bridge.lab.jobs_model import JobsRejectedError, Notification
@@ -110,7 +111,10 @@ class JobsService:
 
     def _run(self) -> None:
         while self._wait_for_work():
-            self._store.advance()
+            try:
+                self._store.advance()
+            except BridgeError as error:  # the disk is full, say; what happened is told all the same
+                _log.error("%s", error.message)
             for notification in self._store.take_notifications():
                 self._announce(notification)
 

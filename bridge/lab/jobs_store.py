@@ -1,26 +1,35 @@
 """The Jobs service's store as an operator sees it: things, jobs, cancel, delete, and the clock's turn.
 
-No I/O: the clock is injected, notifications wait until somebody takes them. Jobs live in memory only. Source:
-botocore's ``iot`` model and its documentation texts (CreateJob, CancelJob, DeleteJob, CancelJobExecution).
+No I/O but to the database, if it has one: the clock is injected, notifications wait until somebody takes them. Source:
+botocore's ``iot`` model and its documentation texts (CreateJob, UpdateJob, AssociateTargetsWithJob, CancelJob, DeleteJob,
+CancelJobExecution).
 """
 
-import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
+from bridge.lab import jobs_lifecycle
+from bridge.lab.aws_shapes import service
+from bridge.lab.jobs_database import JobsDatabase
 from bridge.lab.jobs_device import DevicePlane
 from bridge.lab.jobs_document import Presigner
+from bridge.lab.jobs_faults import JobsFaults
+from bridge.lab.jobs_groups import GroupsPlane, offer, withdraw
 from bridge.lab.jobs_limits import (
+    MAX_TARGETS,
     check_details,
     check_document,
     check_job_id,
-    check_job_timeout,
+    check_settings,
     check_thing_name,
     invalid,
 )
 from bridge.lab.jobs_model import (
+    GROUP_PREFIX,
     Execution,
     ExecutionStatus,
     Job,
@@ -28,11 +37,10 @@ from bridge.lab.jobs_model import (
     JobStatus,
     Notification,
     RejectionCode,
-    RetryCriterion,
 )
+from bridge.lab.jobs_settings import JobSettings, RetryCriterion
 from bridge.lab.jobs_state import Clock, JobsState
-
-_REASON_CODE: Final = re.compile(r"[A-Z0-9_]{1,128}")
+from bridge.lab.jobs_tags import TagsPlane
 
 
 class JobsStore:
@@ -43,13 +51,40 @@ class JobsStore:
         presigner: Turns the URL of a ``${aws:iot:s3-presigned-url:…}`` placeholder into one that opens;
             without it the placeholders stay.
         notify_on_start: Whether ``notify`` also fires on QUEUED to IN_PROGRESS (AWS's guide says both).
+
+    Attributes:
+        device: What a device may do.
+        groups: Thing groups.
+        tags: Tags of jobs and groups.
+        faults: What goes wrong on purpose.
     """
 
     def __init__(
         self, *, clock: Clock = time.time, presigner: Presigner | None = None, notify_on_start: bool = True
     ) -> None:
         self._state = JobsState(clock, notify_on_start=notify_on_start)
+        self._tables = self._state.tables
+        self.faults: Final = JobsFaults()
         self.device: Final = DevicePlane(self._state, presigner)
+        self.groups: Final = GroupsPlane(self._state)
+        self.tags: Final = TagsPlane(self._state)
+
+    @contextmanager
+    def kept_in(self, file: Path) -> Iterator[None]:
+        """Take up what a file holds, and write every change to it until the end of the block.
+
+        Raises:
+            UsageError: Another process has the file, or it cannot be used (``jobs-database``).
+        """
+        with JobsDatabase(file) as database:
+            with self._state.lock:
+                database.load(self._tables)
+                self._state.ledger = database
+            try:
+                yield
+            finally:
+                with self._state.lock:
+                    self._state.ledger = None
 
     def set_listener(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` after each change that left notifications to take; it must not block."""
@@ -71,21 +106,29 @@ class JobsStore:
     def add_thing(self, thing_name: str) -> None:
         """Register a thing; one that is there already stays as it is."""
         with self._state.transaction() as now:
-            self._state.things.setdefault(check_thing_name(thing_name), now)
+            if check_thing_name(thing_name) not in self._tables.things:
+                self._tables.put_thing(thing_name, now)
 
     def remove_thing(self, thing_name: str) -> None:
         """Unregister a thing; its pending executions become REMOVED."""
         with self._state.transaction() as now:
-            self._state.require_thing(thing_name)
+            self._tables.require_thing(thing_name)
+            self._tables.drop_thing(thing_name)
+            for job in list(self._tables.jobs.values()):
+                withdraw(self._state, job, thing_name, now)
             for execution in self._state.pending(thing_name):
                 self._state.change(execution, ExecutionStatus.REMOVED, now)
-            del self._state.things[thing_name]
+
+    def require_thing(self, thing_name: str) -> None:
+        """Raise ResourceNotFound for a thing that is not registered."""
+        with self._state.transaction():
+            self._tables.require_thing(thing_name)
 
     @property
     def things(self) -> tuple[str, ...]:
         """Names of all registered things."""
         with self._state.transaction():
-            return tuple(self._state.things)
+            return tuple(self._tables.things)
 
     def create_job(
         self,
@@ -93,119 +136,174 @@ class JobsStore:
         things: str | Iterable[str],
         document: object,
         *,
+        groups: Iterable[str] = (),
+        continuous: bool = False,
         description: str = "",
         in_progress_timeout_minutes: int | None = None,
         retry_criteria: Iterable[RetryCriterion] = (),
         presigned_expires_in_s: int | None = None,
+        settings: JobSettings | None = None,
+        document_source: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Job:
-        """Create a job and queue it on each thing.
+        """Create a job and queue it on each thing, as fast as its rollout rate allows.
 
         Args:
             job_id: 1 to 64 letters, digits, ``-`` or ``_``.
             things: Name(s) of registered things.
             document: What devices get: JSON-able data, or its JSON text; at most 32768 characters.
+            groups: Names of thing groups, whose things get the job, too.
+            continuous: Things that come into the groups later also get it.
             description: Free text.
             in_progress_timeout_minutes: Time from start to TIMED_OUT.
             retry_criteria: When an execution that ended badly is queued again.
             presigned_expires_in_s: Life of minted URLs, 60 to 3600.
+            settings: The last three and more: rollout, abort criteria, schedule; instead of them.
+            document_source: Where the document came from.
+            tags: Tags of the job.
 
         Raises:
-            JobsRejectedError: InvalidRequest, ResourceNotFound (a thing) or ResourceAlreadyExists (the id).
+            JobsRejectedError: InvalidRequest, ResourceNotFound (a thing or group), ResourceAlreadyExists (the id) or
+                LimitExceeded (targets).
         """
-        targets = (things,) if isinstance(things, str) else tuple(dict.fromkeys(things))
-        text, criteria = check_document(document), tuple(retry_criteria)
-        check_job_timeout(in_progress_timeout_minutes)
-        if presigned_expires_in_s is not None and not 60 <= presigned_expires_in_s <= 3600:
-            raise invalid("a presigned URL lives 60 to 3600 seconds")
-        if len(criteria) > 2 or any(not 0 <= one.number_of_retries <= 10 for one in criteria):
-            raise invalid("at most two retry criteria with 0 to 10 retries each")
-        if not targets:
-            raise invalid("a job needs at least one target")
-        with self._state.transaction() as now:
-            for target in targets:
-                self._state.require_thing(check_thing_name(target))
-            if check_job_id(job_id) in self._state.jobs:
-                raise JobsRejectedError(RejectionCode.RESOURCE_ALREADY_EXISTS, f"job {job_id} exists already")
-            job = Job(
-                job_id=job_id,
-                targets=targets,
-                document_text=text,
-                created_at=now,
-                last_updated_at=now,
-                description=description,
-                in_progress_timeout_minutes=in_progress_timeout_minutes,
-                retry_criteria=criteria,
-                presigned_expires_in_s=presigned_expires_in_s,
+        names = (things,) if isinstance(things, str) else tuple(things)
+        targets = tuple(
+            dict.fromkeys([*map(check_thing_name, names), *(GROUP_PREFIX + one for one in groups)])
+        )
+        text = check_document(document)
+        settings = check_settings(
+            settings
+            or JobSettings(
+                in_progress_timeout_minutes, presigned_expires_in_s, retry_criteria=tuple(retry_criteria)
             )
-            self._state.jobs[job_id] = job
-            for target in targets:
-                self._state.enqueue(target, job_id, now)
-            return job
+        )
+        _check_targets(targets)
+        with self._state.transaction() as now:
+            reached = self.groups.resolve(targets)
+            if check_job_id(job_id) in self._tables.jobs:
+                raise JobsRejectedError(RejectionCode.RESOURCE_ALREADY_EXISTS, f"job {job_id} exists already")
+            scheduled = settings.schedule is not None and settings.schedule.start_at is not None
+            job = self._tables.put_job(
+                Job(
+                    job_id=job_id,
+                    serial=self._tables.next_number(),
+                    targets=targets,
+                    document_text=text,
+                    created_at=now,
+                    last_updated_at=now,
+                    status=JobStatus.SCHEDULED if scheduled else JobStatus.IN_PROGRESS,
+                    description=description,
+                    continuous=continuous,
+                    settings=settings,
+                    document_source=document_source,
+                    waiting=reached,
+                )
+            )
+            self._tables.put_tags(f"job/{job_id}", tags or {})
+            return job if scheduled else jobs_lifecycle.start(self._state, job, reached, now)
+
+    def update_job(
+        self, job_id: str, *, description: str | None = None, settings: JobSettings | None = None
+    ) -> Job:
+        """Change what may be changed of a job that has not ended; executions that run keep their timers.
+
+        Raises:
+            JobsRejectedError: ResourceNotFound or InvalidRequest.
+        """
+        new = None if settings is None else check_settings(settings)
+        with self._state.transaction() as now:
+            job = self._tables.job(job_id)
+            if job.status in {JobStatus.COMPLETED, JobStatus.CANCELED}:
+                raise invalid(f"job {job_id} is {job.status} and cannot be changed")
+            retries = () if new is None else new.retry_criteria
+            if retries != job.settings.retry_criteria and any(one.number_of_retries for one in retries):
+                raise invalid("the number of retries of a job can only be set to 0")
+            return self._tables.put_job(
+                replace(
+                    job,
+                    description=job.description if description is None else description,
+                    settings=new or job.settings,
+                    last_updated_at=now,
+                )
+            )
+
+    def associate_targets(self, job_id: str, groups: Iterable[str], *, comment: str | None = None) -> Job:
+        """Give a continuous job to more groups.
+
+        Raises:
+            JobsRejectedError: ResourceNotFound, InvalidRequest (not continuous, not in progress) or LimitExceeded.
+        """
+        with self._state.transaction() as now:
+            job = self._tables.job(job_id)
+            if not job.continuous or job.status is not JobStatus.IN_PROGRESS:
+                raise invalid(
+                    f"job {job_id} is {job.status} and {'' if job.continuous else 'not '}continuous"
+                )
+            added = tuple(GROUP_PREFIX + one for one in groups)
+            reached = self.groups.resolve(added)
+            targets = tuple(dict.fromkeys([*job.targets, *added]))
+            _check_targets(targets)
+            job = replace(job, targets=targets, comment=comment or job.comment, last_updated_at=now)
+            self._tables.put_job(job)
+            for thing in reached:
+                offer(self._state, self._tables.job(job_id), thing, now)
+            return self._tables.job(job_id)
 
     def describe_job(self, job_id: str) -> Job:
         """Give a job as it stands."""
         with self._state.transaction():
-            return self._state.job(job_id)
+            return self._tables.job(job_id)
 
     def list_jobs(self, *, status: JobStatus | None = None) -> list[Job]:
         """Give all jobs, newest first."""
         with self._state.transaction():
-            return [job for job in reversed(self._state.jobs.values()) if status in {None, job.status}]
+            return [job for job in reversed(self._tables.jobs.values()) if status in {None, job.status}]
 
     def cancel_job(
         self, job_id: str, *, force: bool = False, reason_code: str | None = None, comment: str | None = None
     ) -> Job:
         """Cancel a job: its queued executions become CANCELED, with ``force`` also those in progress."""
-        if reason_code is not None and not _REASON_CODE.fullmatch(reason_code):
-            raise invalid("a reason code is 1 to 128 capitals, digits or _")
+        service("iot").check(
+            "CancelJobRequest", {"jobId": job_id, "reasonCode": reason_code, "comment": comment}, ""
+        )
         with self._state.transaction() as now:
-            job = self._state.job(job_id)
+            job = self._tables.job(job_id)
             if job.status is JobStatus.COMPLETED:
                 raise invalid(f"job {job_id} is COMPLETED and cannot be cancelled")
-            self._state.jobs[job_id] = job = replace(
-                job,
-                status=JobStatus.CANCELED,
-                force_canceled=force,
-                reason_code=reason_code,
-                comment=comment,
-                last_updated_at=now,
-                completed_at=now,
+            return jobs_lifecycle.cancel(
+                self._state, job, now, force=force, reason_code=reason_code, comment=comment
             )
-            for execution in self._state.executions_of_job(job_id):
-                if execution.status is ExecutionStatus.QUEUED or (force and not execution.status.terminal):
-                    self._state.change(execution, ExecutionStatus.CANCELED, now, forced=force)
-            return job
 
     def delete_job(self, job_id: str, *, force: bool = False) -> None:
-        """Delete a job and its executions; one that still runs only with ``force``."""
+        """Delete a job and its executions; one that has not ended only with ``force``."""
         with self._state.transaction():
-            job = self._state.job(job_id)
-            if job.status is JobStatus.IN_PROGRESS and not force:
+            job = self._tables.job(job_id)
+            if job.status in {JobStatus.IN_PROGRESS, JobStatus.SCHEDULED} and not force:
                 raise JobsRejectedError(
                     RejectionCode.INVALID_STATE_TRANSITION,
-                    f"job {job_id} is IN_PROGRESS; deleting it needs force",
+                    f"job {job_id} is {job.status}; deleting it needs force",
                 )
-            del self._state.jobs[job_id]
-            for execution in self._state.executions_of_job(job_id):
+            for execution in self._tables.executions_of_job(job_id):
                 self._state.forget_execution(execution)
+            self._tables.drop_job(job_id)
 
     def describe_execution(self, job_id: str, thing_name: str, *, number: int | None = None) -> Execution:
         """Give an execution as it stands, terminal or not (the latest unless numbered)."""
         with self._state.transaction():
-            return self._state.execution(thing_name, job_id, number)
+            return self._tables.execution(thing_name, job_id, number)
 
     def list_executions(self, job_id: str, *, status: ExecutionStatus | None = None) -> list[Execution]:
         """Give all executions of a job, retries included."""
         with self._state.transaction():
-            self._state.job(job_id)
-            found = self._state.executions_of_job(job_id)
+            self._tables.job(job_id)
+            found = self._tables.executions_of_job(job_id)
         return [execution for execution in found if status in {None, execution.status}]
 
     def list_thing_executions(self, thing_name: str) -> list[Execution]:
         """Give all executions on a thing, retries included."""
         with self._state.transaction():
-            self._state.require_thing(thing_name)
-            return self._state.executions_of_thing(thing_name)
+            self._tables.require_thing(thing_name)
+            return self._tables.executions_of_thing(thing_name)
 
     def cancel_execution(
         self,
@@ -219,7 +317,7 @@ class JobsStore:
         """Cancel one execution; one in progress only with ``force``."""
         new_details = check_details(details)
         with self._state.transaction() as now:
-            execution = self._state.execution(thing_name, job_id)
+            execution = self._tables.execution(thing_name, job_id)
             if expected_version not in {None, execution.version_number}:
                 raise JobsRejectedError(
                     RejectionCode.VERSION_MISMATCH,
@@ -239,10 +337,19 @@ class JobsStore:
     def delete_execution(self, job_id: str, thing_name: str, number: int, *, force: bool = False) -> None:
         """Delete one execution; one that is not terminal only with ``force``."""
         with self._state.transaction() as now:
-            execution = self._state.execution(thing_name, job_id, number)
+            execution = self._tables.execution(thing_name, job_id, number)
             if not execution.status.terminal and not force:
                 raise JobsRejectedError(
                     RejectionCode.INVALID_STATE_TRANSITION, f"job {job_id} is {execution.status}; needs force"
                 )
             self._state.forget_execution(execution)
-            self._state.complete_if_done(job_id, now)
+            jobs_lifecycle.complete_if_done(self._state, job_id, now)
+
+
+def _check_targets(targets: tuple[str, ...]) -> None:
+    if not targets:
+        raise invalid("a job needs at least one target")
+    if len(targets) > MAX_TARGETS:
+        raise JobsRejectedError(
+            RejectionCode.LIMIT_EXCEEDED, f"{len(targets)} targets; a job has at most {MAX_TARGETS}"
+        )

@@ -113,8 +113,13 @@ class Mosquitto:
         """TCP port, once started."""
         return self._port
 
+    @property
+    def pid(self) -> int | None:
+        """Process id, while it runs."""
+        return None if self._process is None else self._process.pid
+
     def start(self) -> Self:
-        """Start the process and wait until it accepts connections.
+        """Start the process and wait until it says that it runs.
 
         Raises:
             CloudError: Not installed, ended at once (with its own words), or deaf for too long.
@@ -165,11 +170,7 @@ class Mosquitto:
     def _wait_until_listening(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
-            try:
-                socket.create_connection((self._host, self._port), timeout=1.0).close()
-            except OSError:
-                pass
-            else:
+            if self._is_ready():
                 return
             try:
                 process.wait(_RETRY_S)
@@ -183,3 +184,7 @@ class Mosquitto:
                 f"mosquitto does not listen on port {self._port}: {'; '.join(words) or 'it said nothing'}",
                 reason="mosquitto-failed",
             )
+
+    def _is_ready(self) -> bool:
+        """Whether it says so itself: its socket can be connected to before its files are read and found wanting."""
+        return b" running" in self._log_file.read_bytes()

@@ -1,11 +1,12 @@
-"""Packets to bytes: build any MQTT 3.1.1 control packet of :mod:`bridge.lab.mqtt_packets`.
+"""Packets to bytes: build any MQTT 3.1.1 or 5 control packet of :mod:`bridge.lab.mqtt_packets`.
 
-Source: OASIS MQTT 3.1.1, sections 1.5.3 (strings), 2.2.3 (remaining length) and chapter 3 (layouts).
+Sources: OASIS MQTT 3.1.1 and MQTT 5.0, section 1.5 (data types), 2 (frame) and 3 (layouts).
 """
 
-from bridge.errors import UsageError
+from bridge.lab.mqtt_fields import build_binary, build_text, build_u16, build_varint
 from bridge.lab.mqtt_packets import (
-    PROTOCOL_LEVEL,
+    MQTT_3_1_1,
+    MQTT_5,
     PROTOCOL_NAME,
     ConnAck,
     Connect,
@@ -21,81 +22,91 @@ from bridge.lab.mqtt_packets import (
     UnsubAck,
     Unsubscribe,
 )
+from bridge.lab.mqtt_properties import NO_PROPERTIES, Properties, build_properties
 
 
-def encode_packet(packet: Packet) -> bytes:  # noqa: PLR0911 - one return per packet type
+def encode_packet(packet: Packet, version: int = MQTT_3_1_1) -> bytes:
     """Give the bytes of a packet on the wire.
+
+    Args:
+        packet: What to send. A CONNECT brings its own version.
+        version: Protocol level of the connection, 4 or 5.
 
     Raises:
         UsageError: A member does not fit its field, such as a topic longer than 65535 bytes.
     """
+    if isinstance(packet, Publish):
+        return _publish(packet, version)
+    packet_type, flags, body = _parts(packet, version)
+    return bytes([packet_type << 4 | flags]) + build_varint(len(body)) + body
+
+
+def _publish(packet: Publish, version: int) -> bytes:
+    head = PacketType.PUBLISH << 4 | packet.dup << 3 | packet.qos << 1 | packet.retain
+    body = build_text(packet.topic)
+    if packet.qos:
+        body += build_u16(packet.packet_id)
+    body += _properties(packet.properties, version) + packet.payload
+    return bytes([head]) + build_varint(len(body)) + body
+
+
+def _parts(packet: Packet, version: int) -> tuple[PacketType, int, bytes]:  # noqa: PLR0911 - one return per packet type
     match packet:
         case Connect():
-            return _frame(PacketType.CONNECT, 0, _connect_body(packet))
+            return PacketType.CONNECT, 0, _connect_body(packet)
         case ConnAck():
-            return _frame(PacketType.CONNACK, 0, bytes([packet.session_present, packet.code]))
-        case Publish():
-            flags = packet.dup << 3 | packet.qos << 1 | packet.retain
-            packet_id = _u16(packet.packet_id) if packet.qos else b""
-            return _frame(PacketType.PUBLISH, flags, _text(packet.topic) + packet_id + packet.payload)
+            body = bytes([packet.session_present, packet.code]) + _properties(packet.properties, version)
+            return PacketType.CONNACK, 0, body
         case PubAck():
-            return _frame(PacketType.PUBACK, 0, _u16(packet.packet_id))
+            body = build_u16(packet.packet_id) + _reason(packet.reason, packet.properties, version)
+            return PacketType.PUBACK, 0, body
         case Subscribe():
-            requests = b"".join(_text(topic_filter) + bytes([qos]) for topic_filter, qos in packet.requests)
-            return _frame(PacketType.SUBSCRIBE, 2, _u16(packet.packet_id) + requests)
+            body = build_u16(packet.packet_id) + _properties(packet.properties, version)
+            requests = (build_text(wanted) + bytes([options]) for wanted, options in packet.requests)
+            return PacketType.SUBSCRIBE, 2, body + b"".join(requests)
         case SubAck():
-            return _frame(PacketType.SUBACK, 0, _u16(packet.packet_id) + bytes(packet.codes))
+            body = build_u16(packet.packet_id) + _properties(packet.properties, version)
+            return PacketType.SUBACK, 0, body + bytes(packet.codes)
         case Unsubscribe():
-            filters = b"".join(map(_text, packet.filters))
-            return _frame(PacketType.UNSUBSCRIBE, 2, _u16(packet.packet_id) + filters)
+            body = build_u16(packet.packet_id) + _properties(packet.properties, version)
+            return PacketType.UNSUBSCRIBE, 2, body + b"".join(map(build_text, packet.filters))
         case UnsubAck():
-            return _frame(PacketType.UNSUBACK, 0, _u16(packet.packet_id))
+            codes = bytes(packet.codes) if version == MQTT_5 else b""
+            body = build_u16(packet.packet_id) + _properties(packet.properties, version)
+            return PacketType.UNSUBACK, 0, body + codes
         case PingReq():
-            return _frame(PacketType.PINGREQ, 0, b"")
+            return PacketType.PINGREQ, 0, b""
         case PingResp():
-            return _frame(PacketType.PINGRESP, 0, b"")
+            return PacketType.PINGRESP, 0, b""
         case Disconnect():
-            return _frame(PacketType.DISCONNECT, 0, b"")
+            return PacketType.DISCONNECT, 0, _reason(packet.reason, packet.properties, version)
+        case Publish():
+            raise AssertionError("built by itself")
 
 
 def _connect_body(packet: Connect) -> bytes:
     flags = packet.clean_session << 1
-    payload = _text(packet.client_id)
+    payload = build_text(packet.client_id)
     if packet.will is not None:
         flags |= 0x04 | packet.will.qos << 3 | packet.will.retain << 5
-        payload += _text(packet.will.topic) + _binary(packet.will.payload)
+        payload += _properties(packet.will.properties, packet.version)
+        payload += build_text(packet.will.topic) + build_binary(packet.will.payload)
     if packet.username is not None:
         flags |= 0x80
-        payload += _text(packet.username)
+        payload += build_text(packet.username)
     if packet.password is not None:
         flags |= 0x40
-        payload += _binary(packet.password)
-    return _text(PROTOCOL_NAME) + bytes([PROTOCOL_LEVEL, flags]) + _u16(packet.keep_alive_s) + payload
+        payload += build_binary(packet.password)
+    head = build_text(PROTOCOL_NAME) + bytes([packet.version, flags]) + build_u16(packet.keep_alive_s)
+    return head + _properties(packet.properties, packet.version) + payload
 
 
-def _frame(packet_type: PacketType, flags: int, body: bytes) -> bytes:
-    length = len(body)
-    if length > 268_435_455:
-        raise UsageError(
-            f"MQTT packet body of {length} bytes is over the protocol's limit", reason="mqtt-too-large"
-        )
-    head = bytearray([packet_type << 4 | flags])
-    while True:
-        length, digit = divmod(length, 128)
-        head.append(digit | (0x80 if length else 0))
-        if not length:
-            return bytes(head) + body
+def _properties(properties: Properties, version: int) -> bytes:
+    return build_properties(properties) if version == MQTT_5 else b""
 
 
-def _u16(value: int) -> bytes:
-    return value.to_bytes(2, "big")
-
-
-def _binary(data: bytes) -> bytes:
-    if len(data) > 0xFFFF:
-        raise UsageError(f"MQTT field of {len(data)} bytes is over 65535", reason="mqtt-too-large")
-    return _u16(len(data)) + data
-
-
-def _text(text: str) -> bytes:
-    return _binary(text.encode())
+def _reason(reason: int, properties: Properties, version: int) -> bytes:
+    """MQTT 5 leaves out what says nothing: success without properties, or properties that are empty."""
+    if version != MQTT_5 or (not reason and properties == NO_PROPERTIES):
+        return b""
+    return bytes([reason]) + (b"" if properties == NO_PROPERTIES else build_properties(properties))

@@ -1,7 +1,7 @@
-"""What an MQTT 3.1.1 packet is: one frozen dataclass per control packet that a QoS 0/1 broker needs.
+"""What an MQTT packet is: one frozen dataclass per control packet that a QoS 0/1 broker needs, for 3.1.1 and 5.
 
-Source: OASIS MQTT 3.1.1, chapters 2 and 3. QoS 2 packets (PUBREC, PUBREL, PUBCOMP) are left out on purpose:
-AWS IoT Core does not speak them either.
+Sources: OASIS MQTT 3.1.1 and MQTT 5.0, chapters 2 and 3. Members that only MQTT 5 has keep their defaults in 3.1.1.
+QoS 2 packets (PUBREC, PUBREL, PUBCOMP) and AUTH are left out on purpose: AWS IoT Core does not speak them either.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,12 @@ from enum import IntEnum
 from typing import Final
 
 from bridge.errors import CloudError
+from bridge.lab.mqtt_properties import NO_PROPERTIES, Properties
+from bridge.lab.mqtt_reasons import ReasonCode
 
 PROTOCOL_NAME: Final = "MQTT"
-PROTOCOL_LEVEL: Final = 4
+MQTT_3_1_1: Final = 4
+MQTT_5: Final = 5
 SUBSCRIPTION_REFUSED: Final = 0x80
 
 
@@ -32,7 +35,7 @@ class PacketType(IntEnum):
 
 
 class ConnectCode(IntEnum):
-    """Return codes of CONNACK (MQTT 3.1.1, 3.2.2.3)."""
+    """Return codes of CONNACK in MQTT 3.1.1 (3.2.2.3)."""
 
     ACCEPTED = 0
     UNACCEPTABLE_PROTOCOL = 1
@@ -43,21 +46,39 @@ class ConnectCode(IntEnum):
 
 
 class MalformedPacketError(CloudError):
-    """The peer sent bytes that MQTT 3.1.1 forbids; the connection must be closed."""
+    """The peer sent bytes that MQTT forbids; the connection must be closed."""
 
     default_reason = "mqtt-malformed"
+    reason_code = ReasonCode.MALFORMED_PACKET
+    """What MQTT 5's DISCONNECT says about it."""
+
+
+class ProtocolViolationError(MalformedPacketError):
+    """Well-formed bytes that MQTT 5 calls a protocol error, such as a property that is there twice."""
+
+    default_reason = "mqtt-protocol-error"
+    reason_code = ReasonCode.PROTOCOL_ERROR
 
 
 class PacketTooLargeError(MalformedPacketError):
     """The peer announced a packet larger than this broker takes."""
 
     default_reason = "mqtt-too-large"
+    reason_code = ReasonCode.PACKET_TOO_LARGE
 
 
 class UnacceptableProtocolError(MalformedPacketError):
-    """A CONNECT for another protocol level: the only malformed packet that deserves an answer (CONNACK 1)."""
+    """A CONNECT for another protocol level: the only malformed packet that deserves a CONNACK.
+
+    Attributes:
+        level: The protocol level that the client asked for.
+    """
 
     default_reason = "mqtt-protocol-level"
+
+    def __init__(self, message: str, *, level: int) -> None:
+        super().__init__(message)
+        self.level = level
 
 
 @dataclass(frozen=True)
@@ -68,11 +89,15 @@ class Will:
     payload: bytes
     qos: int
     retain: bool
+    properties: Properties = NO_PROPERTIES
 
 
 @dataclass(frozen=True)
 class Connect:
-    """A client introduces itself; ``keep_alive_s`` 0 means that it does not want to be watched."""
+    """A client introduces itself; ``keep_alive_s`` 0 means that it does not want to be watched.
+
+    ``clean_session`` is "clean start" in MQTT 5; ``version`` is the protocol level, 4 for 3.1.1.
+    """
 
     client_id: str
     clean_session: bool = True
@@ -80,14 +105,17 @@ class Connect:
     will: Will | None = None
     username: str | None = None
     password: bytes | None = None
+    version: int = MQTT_3_1_1
+    properties: Properties = NO_PROPERTIES
 
 
 @dataclass(frozen=True)
 class ConnAck:
-    """Answer to CONNECT."""
+    """Answer to CONNECT: a :class:`ConnectCode`, or a reason code in MQTT 5."""
 
     code: int
     session_present: bool = False
+    properties: Properties = NO_PROPERTIES
 
 
 @dataclass(frozen=True)
@@ -100,6 +128,7 @@ class Publish:
     retain: bool = False
     dup: bool = False
     packet_id: int = 0
+    properties: Properties = NO_PROPERTIES
 
 
 @dataclass(frozen=True)
@@ -107,22 +136,37 @@ class PubAck:
     """Answer to a QoS 1 PUBLISH."""
 
     packet_id: int
+    reason: int = ReasonCode.SUCCESS
+    properties: Properties = NO_PROPERTIES
 
 
 @dataclass(frozen=True)
 class Subscribe:
-    """Pairs of topic filter and wanted QoS."""
+    """Pairs of topic filter and options: the wanted QoS and, in MQTT 5, the bits of :class:`SubscriptionOption`."""
 
     packet_id: int
     requests: tuple[tuple[str, int], ...]
+    properties: Properties = NO_PROPERTIES
+
+
+class SubscriptionOption(IntEnum):
+    """Bits of a subscription's options beside the QoS in its lower two (MQTT 5, 3.8.3.1)."""
+
+    QOS_MASK = 0x03
+    NO_LOCAL = 0x04
+    RETAIN_AS_PUBLISHED = 0x08
+    RETAIN_IF_NEW = 0x10
+    NO_RETAINED = 0x20
+    RESERVED = 0xC0
 
 
 @dataclass(frozen=True)
 class SubAck:
-    """Granted QoS or :data:`SUBSCRIPTION_REFUSED`, one for each filter."""
+    """Granted QoS or a refusal (:data:`SUBSCRIPTION_REFUSED` in 3.1.1), one for each filter."""
 
     packet_id: int
     codes: tuple[int, ...]
+    properties: Properties = NO_PROPERTIES
 
 
 @dataclass(frozen=True)
@@ -131,13 +175,16 @@ class Unsubscribe:
 
     packet_id: int
     filters: tuple[str, ...]
+    properties: Properties = NO_PROPERTIES
 
 
 @dataclass(frozen=True)
 class UnsubAck:
-    """Answer to UNSUBSCRIBE."""
+    """Answer to UNSUBSCRIBE; in MQTT 5 with one reason code for each filter."""
 
     packet_id: int
+    codes: tuple[int, ...] = ()
+    properties: Properties = NO_PROPERTIES
 
 
 @dataclass(frozen=True)
@@ -152,7 +199,10 @@ class PingResp:
 
 @dataclass(frozen=True)
 class Disconnect:
-    """The client leaves in good order: no will."""
+    """The end in good order: no will, unless MQTT 5's reason asks for it. A broker sends it in MQTT 5 only."""
+
+    reason: int = ReasonCode.SUCCESS
+    properties: Properties = NO_PROPERTIES
 
 
 Packet = (

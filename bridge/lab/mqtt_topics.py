@@ -1,7 +1,8 @@
 """Topic names and filters: validity, matching, and AWS IoT Core's limits on them.
 
-Sources: OASIS MQTT 3.1.1, section 4.7; AWS IoT Developer Guide, "MQTT topics" (``#`` does not match its
-parent level, which differs from the standard) and service quotas (256 bytes, 7 slashes).
+Sources: OASIS MQTT 3.1.1, section 4.7; MQTT 5.0, section 4.8.2 (shared subscriptions); AWS IoT Developer Guide, "MQTT"
+(``#`` does not match its parent level, which differs from the standard; shared subscriptions in 3.1.1 too) and service
+quotas (256 bytes, 7 slashes, neither counting ``$share/<name>/`` nor the slashes of ``$aws/rules/<name>/``).
 """
 
 from functools import lru_cache
@@ -9,6 +10,9 @@ from typing import Final
 
 MAX_TOPIC_BYTES: Final = 256
 MAX_TOPIC_SLASHES: Final = 7
+MAX_SHARE_NAME_BYTES: Final = 128
+_SHARED: Final = "$share/"
+_BASIC_INGEST: Final = "$aws/rules/"
 
 
 def is_topic_name(topic: str) -> bool:
@@ -18,6 +22,10 @@ def is_topic_name(topic: str) -> bool:
 
 def is_topic_filter(topic_filter: str) -> bool:
     """Whether wildcards stand where MQTT allows them: ``+`` fills a level, ``#`` fills the last one."""
+    if topic_filter.startswith(_SHARED):
+        share_name, _, topic_filter = topic_filter.removeprefix(_SHARED).partition("/")
+        if not share_name or set(share_name) & {"+", "#"}:
+            return False
     levels = topic_filter.split("/")
     return (
         bool(topic_filter)
@@ -27,9 +35,33 @@ def is_topic_filter(topic_filter: str) -> bool:
     )
 
 
+def split_shared(topic_filter: str) -> tuple[str, str]:
+    """Share name, which is empty for an ordinary subscription, and the filter without it."""
+    if not topic_filter.startswith(_SHARED):
+        return "", topic_filter
+    share_name, _, plain = topic_filter.removeprefix(_SHARED).partition("/")
+    return share_name, plain
+
+
+def plain_filter(topic_filter: str) -> str:
+    """The filter that a shared subscription shares, or the filter itself."""
+    return split_shared(topic_filter)[1]
+
+
 def within_aws_limits(topic: str) -> bool:
     """Whether AWS IoT Core takes a name or filter of this length and depth."""
-    return len(topic.encode()) <= MAX_TOPIC_BYTES and topic.count("/") <= MAX_TOPIC_SLASHES
+    share_name, topic = split_shared(topic)
+    slashes = topic.count("/") - (3 if topic.startswith(_BASIC_INGEST) else 0)
+    return (
+        len(share_name.encode()) <= MAX_SHARE_NAME_BYTES
+        and len(topic.encode()) <= MAX_TOPIC_BYTES
+        and slashes <= MAX_TOPIC_SLASHES
+    )
+
+
+def is_reserved(topic: str) -> bool:
+    """Whether a topic belongs to AWS: nothing can be retained there."""
+    return topic.startswith("$")
 
 
 def has_wildcard(topic_filter: str) -> bool:

@@ -1,52 +1,68 @@
-"""URLs that expire, in the style of S3's presigned ones; the signature is checked, unlike in most stand-ins.
+"""Who may read here: the key pair of this cloud, URLs that it signs, and the check of what others signed with it.
 
-Only the shape is S3's (``X-Amz-Date``, ``X-Amz-Expires``, ``X-Amz-Signature``; a signature covers the method). The signature is
-an HMAC with a key that lives as long as the server.
+Unlike in most stand-ins, signatures are checked and URLs expire; a signature covers the method, so HEAD on a URL for GET fails,
+as on S3.
 """
 
-import hashlib
-import hmac
 import secrets
 import time
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Final
-from urllib.parse import urlencode
 
-_DATE_FORMAT: Final = "%Y%m%dT%H%M%SZ"
+from starlette.requests import HTTPConnection
+
+from bridge.lab.s3_signature import AccessKey, SignedRequest, check_signature, presign
+
+REGION: Final = "us-east-1"
+"""The one region of the local cloud."""
+
+
+def new_access_key() -> AccessKey:
+    """A key pair that nobody knows."""
+    return AccessKey(f"AKIALOCAL{secrets.token_hex(5).upper()}", secrets.token_urlsafe(30))
 
 
 class Presigner:
-    """Signs and checks URLs.
+    """Signs URLs and checks requests, both with one key pair.
 
     Args:
         clock: Epoch seconds.
+        key: The key pair; a new one by default.
+
+    Attributes:
+        key: The key pair.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, key: AccessKey | None = None) -> None:
         self._clock = clock
-        self._key = secrets.token_bytes(32)
+        self.key = key or new_access_key()
 
-    def query(self, path: str, expires_s: int, method: str = "GET") -> str:
-        """The query string that makes a path readable for so many seconds."""
-        date = datetime.fromtimestamp(self._clock(), UTC).strftime(_DATE_FORMAT)
-        return urlencode(
-            {
-                "X-Amz-Date": date,
-                "X-Amz-Expires": expires_s,
-                "X-Amz-Signature": self._sign(method, path, date, str(expires_s)),
-            }
-        )
+    def url(self, url: str, expires_s: int, *, method: str = "GET", age_s: float = 0.0) -> str:
+        """A URL that opens what is behind another.
 
-    def is_valid(self, path: str, query: Mapping[str, str], method: str) -> bool:
-        """Whether a signed request is genuine and in time."""
-        date, expires = query.get("X-Amz-Date", ""), query.get("X-Amz-Expires", "")
-        expected = self._sign(method, path, date, expires)
-        if not hmac.compare_digest(expected, query.get("X-Amz-Signature", "")):
-            return False
-        signed_at = datetime.strptime(date, _DATE_FORMAT).replace(tzinfo=UTC).timestamp()
-        return self._clock() < signed_at + int(expires)
+        Args:
+            url: The bare URL.
+            expires_s: Seconds that it shall live, counted from its signing.
+            method: The only method it works with.
+            age_s: Pretend that it was signed so long ago.
+        """
+        return presign(method, url, self.key, REGION, self._clock() - age_s, expires_s)
 
-    def _sign(self, method: str, path: str, date: str, expires: str) -> str:
-        text = f"{method}\n{path}\n{date}\n{expires}"
-        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+    def check(self, request: SignedRequest) -> str:
+        """Check a request; see :func:`~bridge.lab.s3_signature.check_signature`.
+
+        Raises:
+            S3Error: It may not.
+        """
+        return check_signature(request, [self.key], REGION, self._clock())
+
+
+def signed_request(connection: HTTPConnection) -> SignedRequest:
+    """What of a request is signed, as it came over the wire."""
+    scope = connection.scope
+    return SignedRequest(
+        scope["method"],
+        scope.get("raw_path", scope["path"].encode()).decode("latin-1").partition("?")[0],
+        scope["query_string"].decode("latin-1"),
+        {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+    )

@@ -1,35 +1,62 @@
 """Routes of the local cloud's AWS-like HTTP API, for boto3, curl and the bridge's own commands.
 
-Source: ``requestUri`` members of botocore's ``iot`` and ``iot-jobs-data`` models. The two services share
-paths; with one host name for both, the service named in the SigV4 credential scope tells them apart, and a
-request without one is for the control plane. Signatures are not verified: whoever reaches the port may use
-it.
+Method, path and members of every call come from AWS's models (:mod:`bridge.lab.aws_shapes`); a handler gets the members of a
+request that keeps to its shape, and gives those of the response. The two services share paths; with one host name for both, the
+service named in the SigV4 credential scope tells them apart. A request without one is a device's if it came with a client
+certificate, and otherwise for the control plane. Signatures are not verified: whoever reaches the port may use it.
 """
 
+import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from bridge.lab.jobs_model import JobsRejectedError
+from bridge.lab.aws_shapes import Operation, ServiceName, service
+from bridge.lab.jobs_model import JobsRejectedError, RejectionCode
 from bridge.lab.jobs_state import Clock
 from bridge.lab.jobs_store import JobsStore
-from bridge.lab.rest_control import ControlRest
+from bridge.lab.principal import PrincipalSource
+from bridge.lab.registry_model import RegistryRefusedError
+from bridge.lab.rest_control import ControlRest, DocumentReader
 from bridge.lab.rest_device import DeviceRest
-from bridge.lab.rest_errors import error_response
+from bridge.lab.rest_errors import error_response, refusal_response
+from bridge.lab.rest_executions import ExecutionsRest
+from bridge.lab.rest_groups import GroupsRest
+from bridge.lab.rest_identity import DeviceGate, certificate_of
+from bridge.lab.rest_members import read_members
+from bridge.lab.rest_tags import TagsRest
+from bridge.lab.rest_things import ThingsRest
 
-Handler = Callable[[Request], Awaitable[Response]]
+_log = logging.getLogger(__name__)
 
-DATA_PLANE_SERVICE: Final = "iot-jobs-data"
+Members = Mapping[str, Any]
+Handler = Callable[[Members], Mapping[str, object]]
+"""Takes the members of a request, gives those of the response, or raises JobsRejectedError."""
+Handlers = Mapping[str, Handler]
+"""By the operation's name."""
+_Endpoint = Callable[[Request], Awaitable[Response]]
+
+CONTROL_PLANE: Final[ServiceName] = "iot"
+DATA_PLANE: Final[ServiceName] = "iot-jobs-data"
+NOT_EMULATED: Final = tuple(
+    name for name in service(CONTROL_PLANE).operations if "JobTemplate" in name or "Dynamic" in name
+)
+"""Calls that are refused by name."""
 _SIGV4_SERVICE: Final = re.compile(r"Credential=[^/,]+/[0-9]{8}/[^/]+/([^/]+)/aws4_request")
 
 
 def jobs_routes(
-    store: JobsStore, *, mqtt_endpoint: Callable[[], str], clock: Clock = time.time
+    store: JobsStore,
+    *,
+    mqtt_endpoint: Callable[[], str],
+    clock: Clock = time.time,
+    read_document: DocumentReader | None = None,
+    principals: PrincipalSource | None = None,
 ) -> list[BaseRoute]:
     """Give starlette routes for both planes.
 
@@ -37,45 +64,110 @@ def jobs_routes(
         store: The jobs.
         mqtt_endpoint: Gives the ``host:port`` that DescribeEndpoint names.
         clock: The store's clock.
+        read_document: Reads the S3 object that a job's ``documentSource`` names; without it such jobs are refused.
+        principals: Who is behind a client certificate; without it, the thing of its common name.
     """
-    control, device = ControlRest(store, clock, mqtt_endpoint), DeviceRest(store, clock)
-    table: list[tuple[str, str, Handler]] = [
-        ("GET", "/endpoint", control.describe_endpoint),
-        ("GET", "/things", control.list_things),
-        ("POST", "/things/{thing}", control.create_thing),
-        ("GET", "/things/{thing}", control.describe_thing),
-        ("DELETE", "/things/{thing}", control.delete_thing),
-        ("GET", "/things/{thing}/jobs", _by_service(control.list_executions_for_thing, device.pending)),
-        ("PUT", "/things/{thing}/jobs/$next", device.start_next),
-        ("GET", "/things/{thing}/jobs/{job_id}", _by_service(control.describe_execution, device.describe)),
-        ("POST", "/things/{thing}/jobs/{job_id}", device.update),
-        ("PUT", "/things/{thing}/jobs/{job_id}/cancel", control.cancel_execution),
-        ("DELETE", "/things/{thing}/jobs/{job_id}/executionNumber/{number:int}", control.delete_execution),
-        ("GET", "/jobs", control.list_jobs),
-        ("PUT", "/jobs/{job_id}", control.create_job),
-        ("GET", "/jobs/{job_id}", control.describe_job),
-        ("DELETE", "/jobs/{job_id}", control.delete_job),
-        ("PUT", "/jobs/{job_id}/cancel", control.cancel_job),
-        ("GET", "/jobs/{job_id}/job-document", control.job_document),
-        ("GET", "/jobs/{job_id}/things", control.list_executions_for_job),
+    return routes_of(jobs_handlers(store, mqtt_endpoint, clock, read_document), principals)
+
+
+def jobs_handlers(
+    store: JobsStore,
+    mqtt_endpoint: Callable[[], str],
+    clock: Clock = time.time,
+    read_document: DocumentReader | None = None,
+) -> dict[ServiceName, Handlers]:
+    """Give the handlers behind :func:`jobs_routes`; whoever knows more of an operation may replace its handler."""
+    control: dict[str, Handler] = {
+        **ThingsRest(store, mqtt_endpoint).handlers,
+        **ControlRest(store, clock, read_document).handlers,
+        **ExecutionsRest(store, clock).handlers,
+        **GroupsRest(store).handlers,
+        **TagsRest(store).handlers,
+        **{name: _refusal(name) for name in NOT_EMULATED},
+    }
+    return {CONTROL_PLANE: control, DATA_PLANE: DeviceRest(store, clock).handlers}
+
+
+def routes_of(
+    services: Mapping[ServiceName, Handlers], principals: PrincipalSource | None = None
+) -> list[BaseRoute]:
+    """Give routes for handlers, each at its operation's method and path.
+
+    Args:
+        services: Handlers by service; operations at the same method and path are told apart by the request's signature, or
+            by its certificate.
+        principals: Who is behind a client certificate.
+    """
+    gate = DeviceGate(principals)
+    table: dict[tuple[str, str], dict[str, _Endpoint]] = {}
+    for name, handlers in services.items():
+        for key, handler in handlers.items():
+            operation = service(name).operations[key]
+            at = (operation.method, _path(operation))
+            endpoint = _endpoint(operation, handler)
+            table.setdefault(at, {})[name] = (
+                _guarded(gate, operation, endpoint) if name == DATA_PLANE else endpoint
+            )
+    # Fixed parts of a path go before members: ``…/jobs/$next`` before ``…/jobs/{jobId}``.
+    ordered = sorted(table.items(), key=lambda entry: entry[0][1].replace("{", "~"))
+    return [
+        # An ARN in a path has slashes, whether they came in percent form or not.
+        Route(path.replace("{target}", "{target:path}"), _by_service(choices), methods=[method])
+        for (method, path), choices in ordered
     ]
-    return [Route(path, _translating(handler), methods=[method]) for method, path, handler in table]
 
 
-def _by_service(control: Handler, device: Handler) -> Handler:
+def _path(operation: Operation) -> str:
+    """The operation's path for starlette; a member without a pattern may hold slashes, as an ARN does."""
+    model = service(operation.service)
+
+    def member(match: re.Match[str]) -> str:
+        shapes = model.shapes[operation.input_shape or ""]["members"].values()
+        one = next(shape for shape in shapes if shape.get("locationName") == match.group(1))
+        return match.group() if "pattern" in model.shapes[one["shape"]] else f"{{{match.group(1)}:path}}"
+
+    return re.sub(r"\{(\w+)\}", member, operation.uri)
+
+
+def _by_service(choices: Mapping[str, _Endpoint]) -> _Endpoint:
+    first = next(iter(choices.values()))
+
     async def choose(request: Request) -> Response:
         match = _SIGV4_SERVICE.search(request.headers.get("authorization", ""))
-        wanted = device if match is not None and match.group(1) == DATA_PLANE_SERVICE else control
+        if match is not None:
+            wanted = choices.get(match.group(1), first)
+        else:
+            wanted = choices.get(DATA_PLANE, first) if certificate_of(request) else first
         return await wanted(request)
 
     return choose
 
 
-def _translating(handler: Handler) -> Handler:
-    async def translated(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except JobsRejectedError as rejection:
-            return error_response(rejection)
+def _guarded(gate: DeviceGate, operation: Operation, endpoint: _Endpoint) -> _Endpoint:
+    async def guarded(request: Request) -> Response:
+        return gate.refusal(operation, request) or await endpoint(request)
 
-    return translated
+    return guarded
+
+
+def _endpoint(operation: Operation, handler: Handler) -> _Endpoint:
+    async def answer(request: Request) -> Response:
+        try:
+            return JSONResponse(dict(handler(await read_members(operation, request))))
+        except JobsRejectedError as rejection:
+            return error_response(operation, rejection)
+        except RegistryRefusedError as refusal:
+            return refusal_response(refusal)
+        except Exception:  # noqa: BLE001 - the caller gets an answer, the log the bug
+            _log.exception("bug while answering %s", operation.name)
+            bug = JobsRejectedError(RejectionCode.INTERNAL_ERROR, "the local cloud failed; see its log")
+            return error_response(operation, bug)
+
+    return answer
+
+
+def _refusal(name: str) -> Handler:
+    def refuse(_members: Members) -> Mapping[str, object]:
+        raise JobsRejectedError(RejectionCode.INVALID_REQUEST, f"not emulated by the local cloud: {name}")
+
+    return refuse

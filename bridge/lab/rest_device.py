@@ -4,72 +4,71 @@ Source: botocore's ``iot-jobs-data`` model.
 """
 
 import json
-
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from collections.abc import Mapping
+from typing import Any
 
 from bridge.lab.jobs_api import execution_body, pending_body, state_body
-from bridge.lab.jobs_limits import invalid
 from bridge.lab.jobs_model import Execution
 from bridge.lab.jobs_state import Clock
 from bridge.lab.jobs_store import JobsStore
-from bridge.lab.rest_values import query_flag, read_object
 
 
 class DeviceRest:
-    """HTTP handlers of the data plane over a store."""
+    """Handlers over a store."""
 
     def __init__(self, store: JobsStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self.handlers = {
+            "GetPendingJobExecutions": self.pending,
+            "StartNextPendingJobExecution": self.start_next,
+            "DescribeJobExecution": self.describe,
+            "UpdateJobExecution": self.update,
+        }
 
-    async def pending(self, request: Request) -> Response:
+    def pending(self, members: Mapping[str, Any]) -> Mapping[str, object]:
         """GetPendingJobExecutions."""
-        return JSONResponse(pending_body(self._store.device.pending(request.path_params["thing"])))
+        self._store.faults.check("get")
+        return pending_body(self._store.device.pending(members["thingName"]))
 
-    async def start_next(self, request: Request) -> Response:
+    def start_next(self, members: Mapping[str, Any]) -> Mapping[str, object]:
         """StartNextPendingJobExecution."""
-        body = await read_object(request)
+        self._store.faults.check("start-next")
         started = self._store.device.start_next(
-            request.path_params["thing"],
-            details=body.get("statusDetails"),
-            step_timeout_minutes=body.get("stepTimeoutInMinutes"),
+            members["thingName"],
+            details=members.get("statusDetails"),
+            step_timeout_minutes=members.get("stepTimeoutInMinutes"),
         )
-        return JSONResponse({} if started is None else {"execution": self._body(started, with_document=True)})
+        return {} if started is None else {"execution": self._body(started, with_document=True)}
 
-    async def describe(self, request: Request) -> Response:
+    def describe(self, members: Mapping[str, Any]) -> Mapping[str, object]:
         """DescribeJobExecution."""
+        self._store.faults.check(f"{members['jobId']}/get")
         found = self._store.device.describe(
-            request.path_params["thing"],
-            request.path_params["job_id"],
-            number=request.query_params.get("executionNumber"),
+            members["thingName"], members["jobId"], number=members.get("executionNumber")
         )
         if found is None:
-            return JSONResponse({})
-        with_document = query_flag(request, "includeJobDocument", default=True)
-        return JSONResponse({"execution": self._body(found, with_document=with_document)})
+            return {}
+        return {"execution": self._body(found, with_document=members.get("includeJobDocument", True))}
 
-    async def update(self, request: Request) -> Response:
+    def update(self, members: Mapping[str, Any]) -> Mapping[str, object]:
         """UpdateJobExecution."""
-        body = await read_object(request)
-        if "status" not in body:
-            raise invalid("status is missing")
-        job_id = request.path_params["job_id"]
+        self._store.faults.check(f"{members['jobId']}/update")
         updated = self._store.device.update(
-            request.path_params["thing"],
-            job_id,
-            body["status"],
-            details=body.get("statusDetails"),
-            expected_version=body.get("expectedVersion"),
-            number=body.get("executionNumber"),
-            step_timeout_minutes=body.get("stepTimeoutInMinutes"),
+            members["thingName"],
+            members["jobId"],
+            members["status"],
+            details=members.get("statusDetails"),
+            expected_version=members.get("expectedVersion"),
+            number=members.get("executionNumber"),
+            step_timeout_minutes=members.get("stepTimeoutInMinutes"),
         )
         answer: dict[str, object] = {}
-        if body.get("includeJobExecutionState"):
+        if members.get("includeJobExecutionState"):
             answer["executionState"] = state_body(updated)
-        if body.get("includeJobDocument"):
-            answer["jobDocument"] = json.dumps(self._store.device.document(job_id))
-        return JSONResponse(answer)
+        if members.get("includeJobDocument"):
+            answer["jobDocument"] = json.dumps(self._store.device.document(members["jobId"]))
+        return answer
 
     def _body(self, execution: Execution, *, with_document: bool) -> dict[str, object]:
         body = execution_body(execution, self._clock())

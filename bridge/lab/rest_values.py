@@ -1,27 +1,18 @@
-"""JSON shapes of the control plane, both ways: requests read, jobs and executions written.
+"""JSON shapes of the control plane, both ways: ARNs, jobs and executions.
 
 Source: botocore's ``iot`` model; times are epoch seconds, as REST-JSON writes timestamps.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from starlette.requests import Request
-
-from bridge.lab.jobs_limits import check_integer, check_status, invalid
-from bridge.lab.jobs_model import (
-    Execution,
-    ExecutionStatus,
-    Job,
-    JobsRejectedError,
-    RejectionCode,
-    RetryCriterion,
-)
+from bridge.lab.jobs_limits import invalid
+from bridge.lab.jobs_model import GROUP_PREFIX, Execution, ExecutionStatus, Job
+from bridge.lab.jobs_settings import settings_body
 
 ARN_PREFIX: Final = "arn:aws:iot:us-east-1:000000000000"
-_THING_ARN: Final = re.compile(r"arn:[^:]+:iot:[^:]*:[^:]*:thing/(.+)")
+_ARN: Final = re.compile(r"arn:[^:]+:iot:[^:]*:[^:]*:([^/:]+/.+)")
 _COUNTERS: Final = {
     ExecutionStatus.QUEUED: "numberOfQueuedThings",
     ExecutionStatus.IN_PROGRESS: "numberOfInProgressThings",
@@ -34,68 +25,56 @@ _COUNTERS: Final = {
 }
 
 
-async def read_object(request: Request) -> dict[str, Any]:
-    """Read a JSON object; an empty body is an empty object."""
-    text = await request.body()
-    try:
-        body = json.loads(text) if text else {}
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise JobsRejectedError(RejectionCode.INVALID_JSON, "the request is no JSON object")
-    return body
+def resource_of_arn(arn: str) -> str:
+    """The last part of an AWS IoT ARN, such as ``job/job-1``; region and account may be any."""
+    if (match := _ARN.fullmatch(arn)) is None:
+        raise invalid(f"{arn[:100]!r} is no ARN of AWS IoT")
+    return match.group(1)
 
 
-def query_flag(request: Request, name: str, *, default: bool = False) -> bool:
-    """Read a boolean from the query."""
-    value = request.query_params.get(name)
-    return default if value is None else value.lower() == "true"
+def thing_of_arn(arn: str) -> str | None:
+    """The name of the thing that an ARN means, or None."""
+    kind, _, name = resource_of_arn(arn).partition("/")
+    return name if kind == "thing" else None
 
 
-def wanted_status(request: Request) -> ExecutionStatus | None:
-    """Read the ``status`` filter of a list call."""
-    value = request.query_params.get("status")
-    return None if value is None else check_status(value)
+def group_of_arn(arn: str) -> str | None:
+    """The name of the thing group that an ARN means, or None."""
+    resource = resource_of_arn(arn)
+    return resource.removeprefix(GROUP_PREFIX) if resource.startswith(GROUP_PREFIX) else None
 
 
-def targets(arns: object) -> list[str]:
-    """Read thing names out of target ARNs; thing groups are not emulated."""
-    if not isinstance(arns, list) or not arns:
-        raise invalid("targets must be a list of thing ARNs")
-    names = []
+def read_targets(arns: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Read the names of things and of thing groups out of target ARNs."""
+    things, groups = [], []
     for arn in arns:
-        match = _THING_ARN.fullmatch(str(arn))
-        if match is None:
-            raise invalid(f"target {arn!r} is no thing ARN; the local cloud does not emulate thing groups")
-        names.append(match.group(1))
-    return names
+        if (thing := thing_of_arn(arn)) is not None:
+            things.append(thing)
+        elif (group := group_of_arn(arn)) is not None:
+            groups.append(group)
+        else:
+            raise invalid(f"target {arn[:100]!r} is neither a thing nor a thing group")
+    return things, groups
 
 
-def nested_integer(body: Mapping[str, Any], member: str, key: str) -> int | None:
-    """Read an integer inside an optional object."""
-    inner = body.get(member)
-    if inner is not None and not isinstance(inner, dict):
-        raise invalid(f"{member} must be an object")
-    return check_integer(key, (inner or {}).get(key))
-
-
-def retry_criteria(body: Mapping[str, Any]) -> list[RetryCriterion]:
-    """Read ``jobExecutionsRetryConfig``."""
-    criteria = []
-    for one in (body.get("jobExecutionsRetryConfig") or {}).get("criteriaList", ()):
-        failure_type, retries = (
-            one.get("failureType"),
-            check_integer("numberOfRetries", one.get("numberOfRetries")),
-        )
-        if failure_type not in {"FAILED", "TIMED_OUT", "ALL"} or retries is None:
-            raise invalid("a retry criterion needs failureType FAILED, TIMED_OUT or ALL, and numberOfRetries")
-        criteria.append(RetryCriterion(failure_type, retries))
-    return criteria
+def read_tags(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Read a ``TagList``."""
+    return {tag["Key"]: tag.get("Value") or "" for tag in tags}
 
 
 def thing_arn(thing_name: str) -> str:
     """ARN of a thing."""
     return f"{ARN_PREFIX}:thing/{thing_name}"
+
+
+def group_arn(name: str) -> str:
+    """ARN of a thing group."""
+    return f"{ARN_PREFIX}:{GROUP_PREFIX}{name}"
+
+
+def target_arn(target: str) -> str:
+    """ARN of a job's target."""
+    return f"{ARN_PREFIX}:{target}" if target.startswith(GROUP_PREFIX) else thing_arn(target)
 
 
 def thing_body(thing_name: str) -> dict[str, object]:
@@ -105,7 +84,8 @@ def thing_body(thing_name: str) -> dict[str, object]:
 
 def job_reference(job: Job) -> dict[str, object]:
     """What CreateJob and CancelJob answer."""
-    return {"jobArn": f"{ARN_PREFIX}:job/{job.job_id}", "jobId": job.job_id, "description": job.description}
+    body: dict[str, object] = {"jobArn": f"{ARN_PREFIX}:job/{job.job_id}", "jobId": job.job_id}
+    return body | {"description": job.description} if job.description else body
 
 
 def job_summary(job: Job) -> dict[str, object]:
@@ -113,41 +93,31 @@ def job_summary(job: Job) -> dict[str, object]:
     body: dict[str, object] = {
         "jobArn": f"{ARN_PREFIX}:job/{job.job_id}",
         "jobId": job.job_id,
-        "targetSelection": "SNAPSHOT",
+        "targetSelection": "CONTINUOUS" if job.continuous else "SNAPSHOT",
         "status": job.status.value,
         "createdAt": job.created_at,
         "lastUpdatedAt": job.last_updated_at,
+        "isConcurrent": bool(job.waiting) and job.status == "IN_PROGRESS",
     }
     if job.completed_at is not None:
         body["completedAt"] = job.completed_at
     return body
 
 
-def job_body(job: Job, executions: Iterable[Execution]) -> dict[str, object]:
+def job_body(job: Job, executions: Iterable[Execution]) -> dict[str, Any]:
     """``Job`` with its counters; a thing counts by its latest execution."""
     latest = {one.thing_name: one.status for one in executions}
     counters = {name: [*latest.values()].count(status) for status, name in _COUNTERS.items()}
-    body = job_reference(job) | job_summary(job)
+    targets = [target_arn(target) for target in job.targets]
+    processing = {"processingTargets": targets} if job.waiting else {}
+    body: dict[str, Any] = job_reference(job) | job_summary(job) | settings_body(job.settings)
     body |= {
-        "targets": [thing_arn(target) for target in job.targets],
+        "targets": targets,
         "forceCanceled": job.force_canceled,
-        "jobProcessDetails": {"processingTargets": [], **counters},
+        "jobProcessDetails": {**processing, **counters},
     }
-    optional = {
-        "reasonCode": job.reason_code,
-        "comment": job.comment,
-        "timeoutConfig": job.in_progress_timeout_minutes
-        and {"inProgressTimeoutInMinutes": job.in_progress_timeout_minutes},
-        "presignedUrlConfig": job.presigned_expires_in_s and {"expiresInSec": job.presigned_expires_in_s},
-        "jobExecutionsRetryConfig": job.retry_criteria
-        and {
-            "criteriaList": [
-                {"failureType": one.failure_type, "numberOfRetries": one.number_of_retries}
-                for one in job.retry_criteria
-            ]
-        },
-    }
-    return body | {name: value for name, value in optional.items() if value}
+    optional = {"reasonCode": job.reason_code, "comment": job.comment}
+    return body | {name: value for name, value in optional.items() if value is not None}
 
 
 def execution_summary(execution: Execution) -> dict[str, object]:

@@ -208,6 +208,10 @@ class VirtualBoard:
         """Press the reset button: a pin reset."""
         self.call(lambda: self._life.reset("button"))
 
+    def say(self, data: bytes) -> None:
+        """Have the firmware write to its UART whatever else it is doing there: a log line between frames, or a URC."""
+        self.call(lambda: self._uart.send(data, self._cpu.now_ns))
+
     def hold_button(self) -> None:
         """Press the button that MCUboot looks at (``mcuboot-button0``), and keep it down."""
         self.call(lambda: setattr(self._build, "button_held", True))
@@ -215,6 +219,10 @@ class VirtualBoard:
     def release_button(self) -> None:
         """Let that button go."""
         self.call(lambda: setattr(self._build, "button_held", False))
+
+    def modem_says(self, line: str) -> None:
+        """Let the modem say something unasked, such as ``%CESQ: 54,2,16,2``; the application passes it on in its own time."""
+        self.call(lambda: self._life.modem_says(line))
 
     def call(self, function: Callable[[], _Result]) -> _Result:
         """Run a function on the board's thread and return what it returns."""
@@ -247,7 +255,7 @@ class VirtualBoard:
 
     @property
     def events(self) -> list[BoardEvent]:
-        """What happened since the board was made, oldest first."""
+        """What happened since the board was made, oldest first; the latest thousands of it."""
         return self._log.events
 
     def on_event(self, listener: Callable[[BoardEvent], None]) -> None:

@@ -181,7 +181,7 @@ class BoardLife:
         modem = Modem(
             parts.memories.modem_nvm,
             parts.cpu,
-            self._modem_notification,
+            self.modem_says,
             self._build.modem,
             parts.model,
             changed=parts.changed,
@@ -201,6 +201,7 @@ class BoardLife:
             note=parts.note,
         )
 
-    def _modem_notification(self, line: str) -> None:
+    def modem_says(self, line: str) -> None:
+        """The modem says something unasked; nobody hears it while there is no application."""
         if self._application is not None:
             self._application.on_modem_notification(line)

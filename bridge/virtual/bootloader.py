@@ -56,7 +56,12 @@ class Bootloader:
         began_ns = self._machine.cpu.now_ns
         if self._enabled(RecoveryEntry.WINDOW):
             self._console.open()
-        outcome = self._outcome = boot(self._machine.flash, self._machine.layout, self._keys)
+        outcome = self._outcome = boot(
+            self._machine.flash,
+            self._machine.layout,
+            self._keys,
+            downgrade_prevention=self._options.downgrade_prevention,
+        )
         self._machine.note("boot", **outcome.to_dict())
         if self._boot_mode_asks():
             if not self._enabled(RecoveryEntry.WINDOW):

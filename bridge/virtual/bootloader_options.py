@@ -44,6 +44,9 @@ class BootloaderOptions:
             the primary slot.
         image_state: ``BOOT_SERIAL_IMG_GRP_IMAGE_STATE``: flags in the image list, and images can be marked.
         image_hash: ``BOOT_SERIAL_IMG_GRP_HASH``: digests in the image list.
+        strict_marks: ``bs_set`` and ``bs_list`` of MCUboot's ``main`` at 01562f5d (2026, behind 2.3.0): what waits for the
+            next boot cannot be marked again, the running image can be confirmed, and nobody is called active. Before, marking
+            means the secondary slot, whatever is asked for.
         slot_info: ``BOOT_SERIAL_IMG_GRP_SLOT_INFO``.
         params: ``BOOT_MGMT_MCUMGR_PARAMS``, in newer versions only; it asks for lines of 128 bytes.
         echo: ``BOOT_MGMT_ECHO``.
@@ -53,6 +56,7 @@ class BootloaderOptions:
         progressive_erase: ``BOOT_ERASE_PROGRESSIVELY``: pages are erased when data for them comes, not the whole slot
             at first.
         baud: Rate of its UART.
+        downgrade_prevention: ``MCUBOOT_DOWNGRADE_PREVENTION``: an older version than the running one is refused.
         interrupt_driven: The UART is read by an interrupt handler, as MCUboot's Zephyr port does it, which cannot run while
             flash is busy; otherwise it receives as the board's UART does.
     """
@@ -62,6 +66,7 @@ class BootloaderOptions:
     direct_upload: bool = False
     image_state: bool = False
     image_hash: bool = True
+    strict_marks: bool = False
     slot_info: bool = False
     params: bool = False
     echo: bool = False
@@ -70,6 +75,7 @@ class BootloaderOptions:
     receive_bytes: int = 1024
     progressive_erase: bool = True
     baud: int = 115_200
+    downgrade_prevention: bool = True
     interrupt_driven: bool = True
 
 

@@ -112,7 +112,10 @@ class ByteFaults:
         """
         first = self._position
         self._position += len(data)
-        self._strike()
+        if self._next_random < self._position:
+            self._strike()
+        if not self._faults:
+            return data
         hits = sorted(number for number in self._faults if first <= number < self._position)
         if not hits:
             return data
@@ -123,6 +126,10 @@ class ByteFaults:
             result += data[start:index] + self._hit(self._faults.pop(number), data[index])
             start = index + 1
         return bytes(result + data[start:])
+
+    def add(self, ahead: int, fault: ByteFault) -> None:
+        """Have a fault strike the byte that comes after so many more (0 for the very next one)."""
+        self._faults[self._position + ahead] = fault
 
     def forget(self) -> None:
         """Leave all bytes alone from now on."""
@@ -163,6 +170,10 @@ class ReplyFaults:
         self._delay_ns = plan.reply_delay_ms * _NS_PER_MS
         self.count = 0
         """How many replies there have been."""
+
+    def add(self, ahead: int, fault: ReplyFault) -> None:
+        """Have a fault strike the reply that comes after so many more (0 for the very next one)."""
+        self._faults[self.count + ahead] = fault
 
     def forget(self) -> None:
         """Leave all replies alone from now on."""

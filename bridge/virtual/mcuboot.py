@@ -13,7 +13,7 @@ from typing import Final
 from bridge.errors import ImageRefusedError
 from bridge.image.mcuboot import McubootInfo
 from bridge.virtual.bootloader_slots import target_slot
-from bridge.virtual.flash import Flash
+from bridge.virtual.flash import Flash, FlashError
 from bridge.virtual.layout import Layout
 from bridge.virtual.slot_image import SlotImage, release
 from bridge.virtual.swap import Swap, Unfinished
@@ -127,8 +127,9 @@ class _Boot:
         self._say("I: Starting bootloader")
         try:
             self._update()
-        except ImageRefusedError as error:
-            # MCUboot asserts that the sizes of both images can be read before it swaps them.
+        except (ImageRefusedError, FlashError) as error:
+            # MCUboot asserts that the sizes of both images can be read before it swaps them, and that flash does what it
+            # is asked to; a swap of a size that no slot has, from a trailer that was torn or written by others, ends there.
             self._say(f"E: assertion failed: {error.message}")
             return self._outcome(None)
         running = self._validate(self._primary)

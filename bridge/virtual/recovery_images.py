@@ -1,7 +1,8 @@
 """The image list of MCUboot's serial recovery, and marking images in it.
 
-Source: MCUboot ``boot/boot_serial/src/boot_serial.c`` (``bs_list``, ``bs_set``, ``bs_slot_info``) as of July 2026.
-Marking always means the secondary slot, whatever the digest names: only an application can confirm what it runs.
+Source: MCUboot ``boot/boot_serial/src/boot_serial.c`` (``bs_list``, ``bs_set``, ``bs_slot_info``). In most releases marking
+means the secondary slot, whatever the digest names: only an application can confirm what it runs. For later ones see
+``strict_marks`` of :class:`~bridge.virtual.bootloader_options.BootloaderOptions`.
 """
 
 from collections.abc import Sequence
@@ -14,13 +15,14 @@ from bridge.virtual.flash import Flash
 from bridge.virtual.layout import Layout
 from bridge.virtual.recovery_cbor import ZcborError, decode_map
 from bridge.virtual.slot_image import SlotImage
-from bridge.virtual.swap_request import request_upgrade, swap_type
+from bridge.virtual.swap_request import request_upgrade, swap_type, write_img_confirmed
 from bridge.virtual.trailer import SwapType
 from bridge.wire.smp_message import MgmtError
 
 _HASH_BYTES: Final = 32
 _BAD_IMAGE: Final = 3
-"""``BOOT_EBADIMAGE``, which goes out as if it were an ``rc`` of SMP."""
+_BAD_VECTOR: Final = 4
+"""``BOOT_EBADIMAGE`` and ``BOOT_EBADVECT``, which go out as if they were an ``rc`` of SMP."""
 
 
 class RecoveryImages:
@@ -65,11 +67,31 @@ class RecoveryImages:
         digest = keys.get("hash", b"")
         if digest and len(digest) != _HASH_BYTES:
             return {"rc": int(MgmtError.INVALID)}
-        if digest and digest not in [self._digest(slot) for slot in range(len(self._slots))]:
+        digests = [self._digest(slot) for slot in range(len(self._slots))]
+        if digest and digest not in digests:
             return {"rc": int(MgmtError.NO_ENTRY)}
-        if not request_upgrade(self._flash, self._layout, permanent=keys.get("confirm", False)):
-            return {"rc": _BAD_IMAGE}
-        return self.read()
+        confirm = keys.get("confirm", False)
+        if self._options.strict_marks:
+            code = self._mark_strictly(digests.index(digest) if digest else None, confirm=confirm)
+        else:
+            marked = request_upgrade(self._flash, self._layout, permanent=confirm)
+            code = MgmtError.OK if marked else _BAD_IMAGE
+        return {"rc": int(code)} if code else self.read()
+
+    def _mark_strictly(self, slot: int | None, *, confirm: bool) -> int:
+        """What is marked already counts only with a digest; without one the primary slot is marked, as if it waited."""
+        kind = swap_type(self._flash, self._layout)
+        if slot == 0 and not confirm:
+            return MgmtError.INVALID
+        if slot is not None and kind in (SwapType.TEST, SwapType.PERM):
+            return MgmtError.BAD_STATE
+        if kind is SwapType.REVERT and slot == 1:
+            return MgmtError.BAD_STATE
+        if slot == 0:
+            return MgmtError.OK if write_img_confirmed(self._flash, self._layout) else _BAD_VECTOR
+        target = self._slots[slot or 0]
+        marked = request_upgrade(self._flash, self._layout, permanent=confirm, slot=target)
+        return MgmtError.OK if marked else _BAD_IMAGE
 
     def slot_info(self, max_image_bytes: int | None) -> dict[str, Any]:
         """Sizes of the slots.
@@ -81,6 +103,8 @@ class RecoveryImages:
         if self._options.direct_upload:
             for number, each in enumerate(slots):
                 each["upload_image_id"] = number + 1
+        elif self._options.strict_marks:
+            slots[0]["upload_image_id"] = 0
         else:
             # So it says; such an upload is refused, and one to image 0 lands in slot 0.
             slots[1]["upload_image_id"] = 1
@@ -117,7 +141,7 @@ class RecoveryImages:
         flags = {
             "bootable": not image.header.flags & ImageFlag.NON_BOOTABLE,
             "confirmed": primary != (kind is SwapType.REVERT),
-            "active": primary and kind in (SwapType.NONE, SwapType.REVERT),
+            "active": primary and kind in (SwapType.NONE, SwapType.REVERT) and not self._options.strict_marks,
             "pending": not primary and kind in (SwapType.TEST, SwapType.PERM),
             "permanent": not primary and kind is SwapType.PERM,
         }

@@ -72,12 +72,12 @@ class StateDir:
 
     def _load(self, name: str, decode: Callable[[dict[str, Any]], _Value]) -> _Value | None:
         try:
-            text = (self.path / name).read_text(encoding="utf-8")
+            text = (self.path / name).read_bytes()
         except FileNotFoundError:
             return None
         try:
             return decode(json.loads(text))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise BenchError(
                 f"{self.path / name} is damaged",
                 reason="state-unusable",

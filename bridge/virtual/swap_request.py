@@ -6,7 +6,7 @@ Sources: MCUboot ``boot/bootutil/src/bootutil_public.c`` (``boot_swap_type_multi
 
 from bridge.image.mcuboot import HEADER_BYTES, parse_header
 from bridge.virtual.flash import Flash
-from bridge.virtual.layout import Layout
+from bridge.virtual.layout import Layout, Slot
 from bridge.virtual.trailer import Flag, Magic, SwapState, SwapType, Trailer
 
 
@@ -36,21 +36,23 @@ def swap_type(flash: Flash, layout: Layout) -> SwapType:
     return decide(Trailer(flash, layout.primary).state(), Trailer(flash, layout.secondary).state())
 
 
-def request_upgrade(flash: Flash, layout: Layout, *, permanent: bool) -> bool:
+def request_upgrade(flash: Flash, layout: Layout, *, permanent: bool, slot: Slot | None = None) -> bool:
     """Mark the secondary image for the next boot (``boot_request_upgrade``).
 
     Args:
         flash: The flash.
         layout: Where the slots are.
         permanent: Install it for good instead of on trial.
+        slot: Mark that slot instead, whatever it means.
 
     Returns:
         False when a damaged trailer was found: MCUboot's code erases the whole slot then, and reports -EFAULT.
     """
-    trailer = Trailer(flash, layout.secondary)
+    slot = slot or layout.secondary
+    trailer = Trailer(flash, slot)
     magic = trailer.state().magic
     if magic is Magic.BAD:
-        flash.erase(layout.secondary.address, layout.secondary.size)
+        flash.erase(slot.address, slot.size)
         return False
     if magic is Magic.UNSET:
         trailer.write_magic()

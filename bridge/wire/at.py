@@ -18,6 +18,7 @@ MAX_LINE_BYTES: Final = 16 * 1024
 ResultKind = Literal["OK", "ERROR", "CME", "CMS"]
 
 _EXTENDED_ERROR: Final = re.compile(r"\+(CME|CMS) ERROR: *(.*)")
+_ERROR_CODE: Final = re.compile(r"[0-9]{1,9}")
 _COMMAND_NAME: Final = re.compile(r"AT([+%#][A-Z0-9_]+)(=\?|[=?])?", re.IGNORECASE)
 _PREFIXED: Final = re.compile(r"([+%#][A-Z0-9_]+):", re.IGNORECASE)
 _BARE_URC: Final = re.compile(
@@ -254,5 +255,5 @@ def _final_result(line: str) -> FinalResult | None:
     match = _EXTENDED_ERROR.fullmatch(line)
     if match is None:
         return None
-    code = int(match[2]) if match[2].isascii() and match[2].isdigit() else None
+    code = int(match[2]) if _ERROR_CODE.fullmatch(match[2]) else None
     return FinalResult(ok=False, text=line, kind="CME" if match[1] == "CME" else "CMS", code=code)

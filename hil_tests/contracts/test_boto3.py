@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from bridge.lab.jobs_store import JobsStore
 from bridge.lab.rest import jobs_routes
+from hil_tests.contracts.boto_shapes import ShapeWatch
 from hil_tests.lab_rig import Certificates, https_server
 from hil_tests.unit.lab.clock import FakeClock
 
@@ -32,6 +33,7 @@ def client(store: JobsStore, tmp_path: Path) -> Iterator[Callable[[str], Any]]:
     """Makes boto3 clients for a service; closes them."""
     certificates = Certificates(tmp_path)
     clients: list[Any] = []
+    watch = ShapeWatch()
 
     def make(service: str) -> Any:
         made: Any = boto3.client(
@@ -44,6 +46,7 @@ def client(store: JobsStore, tmp_path: Path) -> Iterator[Callable[[str], Any]]:
             config=Config(retries={"total_max_attempts": 1}, proxies={}),
         )
         clients.append(made)
+        watch.watch(made)
         return made
 
     routes = jobs_routes(store, mqtt_endpoint=lambda: "localhost:8883", clock=FakeClock())
@@ -51,6 +54,7 @@ def client(store: JobsStore, tmp_path: Path) -> Iterator[Callable[[str], Any]]:
         yield make
         for made in clients:
             made.close()
+    assert watch.wrong == []
 
 
 @pytest.fixture
@@ -198,9 +202,16 @@ def test_given_requests_that_cannot_be_then_the_errors_of_aws(iot: Any, device: 
     [
         {"document": "{no json"},
         {"document": None},
-        {"targets": ["arn:aws:iot:us-east-1:1:thinggroup/all"]},
-        {"targetSelection": "CONTINUOUS"},
-        {"jobExecutionsRolloutConfig": {"maximumPerMinute": 5}},
+        {"targets": ["arn:aws:iot:us-east-1:1:billinggroup/all"]},
+        {"documentSource": "https://s3.us-east-1.amazonaws.com/bucket/key", "document": None},
+        {
+            "schedulingConfig": {
+                "maintenanceWindows": [{"startTime": "cron(0 0 * * ? *)", "durationInMinutes": 5}]
+            }
+        },
+        {"jobTemplateArn": "arn:aws:iot:us-east-1::jobtemplate/AWS-Reboot:1.0"},
+        {"namespaceId": "x"},
+        {"jobExecutionsRolloutConfig": {"maximumPerMinute": 1001}},
         {"timeoutConfig": {"inProgressTimeoutInMinutes": 0}},
     ],
 )
@@ -220,8 +231,11 @@ def test_given_what_the_local_cloud_does_not_do_then_refused_rather_than_ignored
         ("PUT", "/jobs/job-1", b"[]", 400),
         ("PUT", "/jobs/job-1", b'{"document": "{}"}', 400),
         ("PUT", "/jobs/job-1", b'{"document": "{}", "targets": [], "timeoutConfig": 3}', 400),
-        ("POST", "/things/thing-a/jobs/job-1", b"{}", 400),
-        ("PUT", "/things/no%20thing/jobs/job-1/cancel", b"", 404),
+        ("POST", "/things/thing-a/jobs/job-1", b"{}", 403),  # neither signed nor with a certificate
+        ("PUT", "/things/no%20thing/jobs/job-1/cancel", b"", 400),
+        ("GET", "/jobs?maxResults=many", b"", 400),
+        ("GET", "/jobs?nonsense=1", b"", 400),
+        ("PUT", "/jobs/job-1", b'{"jobId": "job-1", "document": "{}", "targets": ["x"]}', 400),
         ("GET", "/nothing/here", b"", 404),
     ],
 )

@@ -120,6 +120,30 @@ def test_given_no_client_certificate_then_our_broker_lets_nobody_in(builtin: Job
     assert run("mosquitto_pub", *without, "-t", "lab/x", "-m", "x").returncode != 0
 
 
-def test_given_mqtt_5_then_our_broker_says_which_version_it_speaks(builtin: JobsRig) -> None:
-    sent = run("mosquitto_pub", *login_options(builtin), "-V", "mqttv5", "-t", "lab/x", "-m", "x")
-    assert "Unsupported Protocol Version" in sent.stderr + sent.stdout
+def test_given_mosquittos_clients_in_mqtt_5_then_properties_arrive(builtin: JobsRig) -> None:
+    five = ("-V", "mqttv5")
+    watch = [*login_options(builtin), *five, "-i", "watcher", "-c", "-x", "60", "-q", "1", "-t", "lab/five"]
+    assert run("mosquitto_sub", *watch, "-E").returncode == 0, "subscribed, session kept"
+    told = ("content-type", "text/plain"), ("response-topic", "lab/answer"), ("user-property", "k", "v")
+    notes = [word for one in told for word in ("-D", "publish", *one)]
+    sent = run(
+        "mosquitto_pub", *login_options(builtin), *five, "-q", "1", "-t", "lab/five", "-m", "x", *notes
+    )
+    assert sent.returncode == 0, sent.stderr
+    heard = run("mosquitto_sub", *watch, "-C", "1", "-W", "10", "-F", "%t %p %C %R %P")
+    assert heard.stdout.strip() == "lab/five x text/plain lab/answer k:v"
+
+
+def test_given_mosquittos_clients_in_mqtt_5_when_denied_then_they_say_why(builtin: JobsRig) -> None:
+    other = [*login_options(builtin), "-V", "mqttv5", "-q", "1", "-t", "$aws/things/other/jobs/get"]
+    sent = run("mosquitto_pub", *other, "-m", "{}")
+    assert "Not authorized" in sent.stderr + sent.stdout
+    heard = run("mosquitto_sub", *other, "-W", "5")
+    assert "denied" in heard.stderr + heard.stdout
+
+
+def test_given_the_version_before_3_1_1_then_our_broker_says_that_it_does_not_speak_it(
+    builtin: JobsRig,
+) -> None:
+    sent = run("mosquitto_pub", *login_options(builtin), "-V", "mqttv31", "-t", "lab/x", "-m", "x")
+    assert "unacceptable protocol version" in (sent.stderr + sent.stdout).lower()

@@ -13,6 +13,7 @@ from bridge.image import inspect_file
 from bridge.lab.jobs_model import Execution
 from bridge.lab.local_cloud import Credentials, LocalCloud
 from bridge.lab.sample_images import SampleImages
+from bridge.pytest_plugin.cloud import CloudUnderTest, LabCloud
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.pty_server import PtyServer
 from hil_tests.secret_watch import MARK
@@ -134,3 +135,11 @@ def image_facts(image: Path) -> dict[str, object]:
     """Size and digest members for a document."""
     inspected = inspect_file(image)
     return {"size": inspected.size_bytes, "sha256": inspected.sha256, "fwversion": inspected.version}
+
+
+@pytest.fixture
+def lab(nrf91_cloud: CloudUnderTest) -> Iterator[LabCloud]:
+    """The local cloud, from the inside: for scenarios in which it goes wrong."""
+    assert isinstance(nrf91_cloud, LabCloud), "marked nrf91_lab_cloud?"
+    yield nrf91_cloud
+    nrf91_cloud.local.images.faults.clear()

@@ -43,7 +43,7 @@ class JobStory:
         step: What it installs.
         before: What the board ran when it was created.
         unwanted_since_s: When it was cancelled or deleted.
-        scheduled_s: When our process last went beyond the last moment at which it can be stopped.
+        scheduled_s: When our process last went beyond the last moment at which it can be stopped (see :meth:`on_stage`).
         installed_again: Our process began to write what the board already ran.
         last: The execution as it was last seen; a deleted one is gone from the service.
     """
@@ -56,6 +56,19 @@ class JobStory:
     installed_again: bool = False
     last: Execution | None = None
     was_deleted: bool = field(default=False)
+    _committed: bool = field(default=False)
+
+    def on_stage(self, stage: Stage, now_s: float, *, in_place: bool) -> None:
+        """Our process begins a stage.
+
+        An update in place is beyond recall with its first byte: it may have to write once more, wanted or not. Only a new
+        attempt, which begins with a look at the job, can be stopped again.
+        """
+        if stage is Stage.FETCH:
+            self._committed = False
+        elif stage is (Stage.TRANSFER if in_place else Stage.SCHEDULE) and not (in_place and self._committed):
+            self.scheduled_s = now_s
+            self._committed = True
 
 
 class Rig:
@@ -216,8 +229,6 @@ class Rig:
         story = self.story
         if story is None or story.job_id != job_id:
             return
-        beyond = Stage.TRANSFER if self.scenario.in_place else Stage.SCHEDULE
-        if stage is beyond:
-            story.scheduled_s = self.world.elapsed_s
+        story.on_stage(stage, self.world.elapsed_s, in_place=self.scenario.in_place)
         if stage is Stage.TRANSFER and self.running() == story.step.version and not self.scenario.in_place:
             story.installed_again = True

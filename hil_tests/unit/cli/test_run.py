@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 
 from bridge.cli.app import run
-from bridge.cli.run_agent import default_cache_dir, split_endpoint
+from bridge.cli.broker_options import split_endpoint
+from bridge.cli.run_agent import default_cache_dir
 from bridge.errors import UsageError
+
+_LOGIN = ("--endpoint", "host", "--cert", "a.pem", "--key", "a.key")
 
 
 @pytest.fixture
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in ("THING", "ENDPOINT", "CERT", "PRIVATE_KEY"):
+    for name in ("THING", "ENDPOINT", "CERT", "PRIVATE_KEY", "PORT", "CLIENT_ID"):
         monkeypatch.delenv(f"NRF91_BRIDGE_{name}", raising=False)
     return monkeypatch
 
@@ -78,3 +81,29 @@ def test_a_configuration_that_makes_no_sense_is_refused(
     clean_environment.setattr(sys, "argv", ["nrf91-bridge", "run", "--config", str(config)])
     assert run() == 2
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--gateway", "a=/dev/x", "--thing", "b"], "stands instead of --thing"),
+        (["--gateway", "a=/dev/x", "--port", "/dev/y"], "stands instead of --thing"),
+        (["--gateway", "a=/dev/x"], "--client-id"),
+        (["--client-id", "c", "--gateway", "a"], "THING=PORT"),
+        (["--client-id", "c", "--gateway", "=/dev/x"], "THING=PORT"),
+        (["--client-id", "c", "--gateway", "a=/dev/x", "--gateway", "a=/dev/y"], "thing a twice"),
+        (["--client-id", "c", "--gateway", "a=/dev/x", "--gateway", "b=/dev/x"], "port /dev/x twice"),
+        (["--thing", "a", "--keep-alive", "29", *_LOGIN], "keep alive of 29"),
+        (["--thing", "a", "--keep-alive", "1201", *_LOGIN], "keep alive of 1201"),
+        (["--thing", "a", "--jobs-over", "https", "--jobs-https", "host:x", *_LOGIN], "no valid port"),
+    ],
+)
+def test_settings_of_the_connection_that_make_no_sense_are_refused(
+    clean_environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    complaint: str,
+) -> None:
+    clean_environment.setattr(sys, "argv", ["nrf91-bridge", "run", *arguments])
+    assert run() == 2
+    assert complaint in " ".join(capsys.readouterr().err.split())

@@ -56,27 +56,30 @@ def obliging(kind: int, body: bytes) -> bytes | None:
 class EvilBroker:
     """Serves one client after the other."""
 
-    def __init__(self, context: ssl.SSLContext | None, behaviour: Behaviour = obliging) -> None:
+    def __init__(
+        self, context: ssl.SSLContext | None, behaviour: Behaviour = obliging, *, port: int = 0
+    ) -> None:
         self.behaviour = behaviour
         self.seen: Counter[int] = Counter()
         self.bodies: list[tuple[int, bytes]] = []
         self._context = context
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self.port = int(self._listener.getsockname()[1])
         self._client: socket.socket | None = None
         self._thread = threading.Thread(target=self._serve, name="evil-broker")
-
-    @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def stop_listening(self) -> None:
+        """Whoever comes now is refused."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop_listening()
         client = self._client
         if client is not None:
             with suppress(OSError):

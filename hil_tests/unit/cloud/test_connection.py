@@ -1,5 +1,6 @@
 """The connection against brokers that refuse, hang up, or answer too late."""
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -284,3 +285,104 @@ def test_given_a_listener_that_left_when_messages_come_then_it_hears_nothing(
 
     assert [stays.heard.get(timeout=LONG_S), stays.heard.get(timeout=LONG_S)] == ["ready", ("t", b"hello")]
     assert gone.heard.empty()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        pytest.param(b"\x30\x01\x00", id="publish without a topic"),
+        pytest.param(b"\x90\x01\x00", id="suback without an id"),
+        pytest.param(b"\x30\x05\x00\xff\x41\x42\x43", id="topic longer than the packet"),
+    ],
+)
+def test_given_a_malformed_packet_when_it_comes_then_the_connection_comes_back(
+    certificates: Certificates, connect: Connect, garbage: bytes
+) -> None:
+    def spiteful(kind: int, body: bytes) -> bytes | None:
+        if kind == CONNECT and broker.seen[CONNECT] == 1:
+            return connack(0) + garbage
+        return obliging(kind, body)
+
+    with EvilBroker(certificates.server_context(), spiteful) as broker, connect(broker.port) as connection:
+        connection.publish("still/alive", b"", timeout_s=LONG_S)
+
+        assert connection.failure is None
+    assert broker.seen[CONNECT] == 2
+
+
+def test_given_an_error_inside_the_library_when_the_broker_is_there_again_then_so_is_the_connection(
+    certificates: Certificates, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """paho-mqtt answers an 'unacceptable protocol version' with a connect of its own, outside all that guards it."""
+    failed = threading.Event()
+    context = certificates.server_context()
+
+    def refuse_and_go(kind: int, body: bytes) -> bytes:
+        broker.stop_listening()
+        return connack(1)
+
+    class Watcher(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "the MQTT library failed" in record.getMessage():
+                failed.set()
+
+    with EvilBroker(context, refuse_and_go) as broker, connect(broker.port) as connection:
+        logger = logging.getLogger("bridge.cloud.mqtt_client")
+        logger.addHandler(watcher := Watcher())
+        try:
+            assert failed.wait(LONG_S)
+        finally:
+            logger.removeHandler(watcher)
+        with EvilBroker(context, port=broker.port):
+            connection.wait_ready(LONG_S)
+
+
+def things_of(body: bytes) -> str:
+    """The thing that a PUBLISH is about."""
+    return body[2 : 2 + int.from_bytes(body[:2], "big")].decode().split("/")[2]
+
+
+def test_given_two_things_when_the_broker_hangs_up_on_one_then_the_other_works_on(
+    certificates: Certificates, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    def deny(kind: int, body: bytes) -> bytes | None:
+        return None if kind == PUBLISH and things_of(body) == "thing-b" else obliging(kind, body)
+
+    topics = {name: f"$aws/things/{name}/jobs/$next/get" for name in ("thing-a", "thing-b")}
+    with EvilBroker(certificates.server_context(), deny) as broker, connect(broker.port) as connection:
+        for name in topics:
+            connection.add_listener(Recorder(f"$aws/things/{name}/jobs/notify"))
+        connection.wait_ready(LONG_S)
+        message_id = connection.send(topics["thing-b"], b"{}")
+
+        assert not connection.wait_sent(message_id, LONG_S)
+        connection.publish(topics["thing-a"], b"{}", timeout_s=LONG_S)
+        with pytest.raises(CloudError) as caught:
+            connection.send(topics["thing-b"], b"{}")
+        assert connection.failure is None
+
+    assert caught.value.reason == "publish-refused"
+    assert "its policy must allow that" in caplog.text
+    assert [things_of(body) for kind, body in broker.bodies if kind == PUBLISH] == [
+        *["thing-b"] * 3,
+        "thing-a",
+    ]
+
+
+def test_given_two_things_when_the_subscription_of_one_is_refused_then_the_other_works_on(
+    certificates: Certificates, connect: Connect
+) -> None:
+    def refuse(kind: int, body: bytes) -> bytes | None:
+        return suback(body, 0x80 if b"thing-b" in body else 1) if kind == SUBSCRIBE else obliging(kind, body)
+
+    with EvilBroker(certificates.server_context(), refuse) as broker, connect(broker.port) as connection:
+        for name in ("thing-a", "thing-b"):
+            connection.wait_ready(LONG_S)
+            connection.add_listener(Recorder(f"$aws/things/{name}/jobs/notify"))
+        connection.publish("$aws/things/thing-a/jobs/$next/get", b"{}", timeout_s=LONG_S)
+        with pytest.raises(CloudError) as caught:
+            connection.send("$aws/things/thing-b/jobs/$next/get", b"{}")
+
+    assert caught.value.reason == "subscription-refused"
+    assert "thing-b" in caught.value.message
+    assert broker.seen[PUBLISH] == 1

@@ -77,6 +77,8 @@ def test_given_port_443_when_tls_begins_then_alpn_says_mqtt_and_on_8883_nothing(
 ) -> None:
     assert negotiated(replace(endpoint, port=443), certificates) == "x-amzn-mqtt-ca"
     assert negotiated(endpoint, certificates) is None
+    assert negotiated(replace(endpoint, alpn=True), certificates) == "x-amzn-mqtt-ca"
+    assert negotiated(replace(endpoint, port=443, alpn=False), certificates) is None
 
 
 def negotiated(endpoint: Endpoint, certificates: Certificates) -> str | None:

@@ -154,7 +154,7 @@ def test_a_port_that_speaks_no_tls_is_final(fetch: Fetch, clock: FakeClock) -> N
 
 def test_presigned_urls_that_expire_are_replaced(secure: Secure, fetch: Fetch) -> None:
     secure.images.publish(CONTENT, "app.bin", presigned_only=True)
-    expired = secure.images.presigned_url("app.bin", -1)
+    expired = secure.images.presigned_url("app.bin", 60, age_s=61)
     fresh = secure.images.presigned_url("app.bin")
     assert error_of(fetch(expired, ca_file=secure.pki.ca_file)).reason == "http-403"
     assert everything(fetch(expired, ca_file=secure.pki.ca_file, refresh_url=lambda: fresh)) == CONTENT

@@ -21,7 +21,6 @@ from bridge.fota import (
     StageStarted,
     Waiting,
 )
-from bridge.fota import journal as journal_module
 from bridge.fota.earlier_run import EarlierRun
 from bridge.fota.journal import SUPERSEDED, Journal
 from bridge.fota.journal_db import BALLAST_BYTES, JournalDb
@@ -187,11 +186,8 @@ def test_a_history_is_readable_while_the_journal_is_in_use_and_tells_the_story(f
     assert shown["started_at"].endswith("Z")
 
 
-def test_old_updates_are_forgotten_but_not_those_that_are_open(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(journal_module, "KEPT_UPDATES", 3)
-    with Journal(file) as journal:
+def test_old_updates_are_forgotten_but_not_those_that_are_open(file: Path) -> None:
+    with Journal(file, kept_updates=3) as journal:
         journal.begin(job())
         for number in range(6):
             journal.begin(Order(f"port {number}", "app.bin")).end(SUCCESS)

@@ -105,10 +105,12 @@ def test_given_an_application_that_can_restart_into_recovery_then_its_slot_is_ov
     assert (rig.version, swap_type(rig.board.flash, rig.board.layout)) == ("2.0.0", SwapType.NONE)
 
 
+@pytest.mark.parametrize("strict_marks", [False, True])
 def test_given_direct_upload_and_image_states_then_the_old_image_is_kept_until_the_new_one_is_confirmed(
     make_rig: Callable[..., Rig],
+    strict_marks: bool,
 ) -> None:
-    rig = make_rig(direct_upload=True, image_state=True, slot_info=True)
+    rig = make_rig(direct_upload=True, image_state=True, slot_info=True, strict_marks=strict_marks)
     into_recovery(rig)
     events, end, _ = rig.update(rig.samples.application("2.0.0"), transport=Transport.AUTO)
     assert (end.outcome, end.running_version) == (Outcome.SUCCEEDED, "2.0.0")

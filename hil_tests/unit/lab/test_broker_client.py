@@ -2,10 +2,11 @@
 
 import pytest
 
-from bridge.lab.broker_client import MAX_PAYLOAD_BYTES
 from bridge.lab.broker_faults import Fault
+from bridge.lab.broker_limits import MAX_PAYLOAD_BYTES
 from bridge.lab.broker_policy import ThingPolicy
 from bridge.lab.broker_router import Router
+from bridge.lab.mqtt_encode import encode_packet
 from bridge.lab.mqtt_packets import (
     ConnAck,
     Connect,
@@ -22,12 +23,17 @@ from bridge.lab.mqtt_packets import (
     Unsubscribe,
     Will,
 )
-from hil_tests.unit.lab.links import FakeClient
+from hil_tests.unit.lab.links import FakeClient, FakeTimers
 
 
 @pytest.fixture
-def router() -> Router:
-    return Router()
+def timers() -> FakeTimers:
+    return FakeTimers()
+
+
+@pytest.fixture
+def router(timers: FakeTimers) -> Router:
+    return Router(timers)
 
 
 @pytest.fixture
@@ -52,34 +58,51 @@ def test_given_a_keep_alive_then_capped_as_on_aws(router: Router, keep_alive_s: 
     assert client.connection.silence_limit_s == limit_s
 
 
-def test_given_mqtt_5_when_connecting_then_connack_1(router: Router) -> None:
+@pytest.mark.parametrize(
+    ("level", "name", "code"),
+    [(3, "0006 4d5149736470", 1), (3, "0004 4d515454", 1), (6, "0004 4d515454", 0x84)],
+)
+def test_given_another_version_of_mqtt_when_connecting_then_refused_as_its_standard_says(
+    router: Router, level: int, name: str, code: int
+) -> None:
     client = FakeClient(router)
-    client.connection.receive(bytes.fromhex("100d 0004 4d515454 05 02 0000 00 0000"))
-    assert client.hear() == [ConnAck(ConnectCode.UNACCEPTABLE_PROTOCOL)]
+    body = bytes.fromhex(f"{name} {level:02x} 02 0000 0000")
+    client.connection.receive(bytes([0x10, len(body)]) + body)
+    assert client.hear() == [ConnAck(code)]
+    assert client.link.version == (5 if level > 5 else 4)
     assert client.link.closed
 
 
 @pytest.mark.parametrize(
-    ("connect", "identity", "code"),
+    "connect",
+    [Connect("", clean_session=False), Connect("x" * 129), Connect("$aws")],
+)
+def test_given_a_client_id_that_cannot_be_then_connack_2(router: Router, connect: Connect) -> None:
+    client = FakeClient(router)
+    assert client.say(connect) == [ConnAck(ConnectCode.IDENTIFIER_REJECTED)]
+    assert client.link.closed
+
+
+def _will(topic: str, *, qos: int = 0, retain: bool = False) -> Will:
+    return Will(topic, b"", qos, retain)
+
+
+@pytest.mark.parametrize(
+    ("identity", "will"),
     [
-        (Connect("", clean_session=False), "thing-a", ConnectCode.IDENTIFIER_REJECTED),
-        (Connect("x" * 129), "thing-a", ConnectCode.IDENTIFIER_REJECTED),
-        (Connect("a"), "", ConnectCode.NOT_AUTHORIZED),
-        (Connect("a"), "+", ConnectCode.NOT_AUTHORIZED),
-        (
-            Connect("a", will=Will("$aws/things/b/x", b"", 0, retain=False)),
-            "thing-a",
-            ConnectCode.NOT_AUTHORIZED,
-        ),
-        (Connect("a", will=Will("lab/#", b"", 0, retain=False)), "thing-a", ConnectCode.NOT_AUTHORIZED),
-        (Connect("a", will=Will("lab/x", b"", 2, retain=False)), "thing-a", ConnectCode.NOT_AUTHORIZED),
+        ("", None),
+        ("+", None),
+        ("thing-a", _will("$aws/things/b/x")),
+        ("thing-a", _will("$aws/things/thing-a/x", retain=True)),
+        ("thing-a", _will("lab/#")),
+        ("thing-a", _will("lab/x", qos=2)),
     ],
 )
-def test_given_a_connect_that_must_not_be_then_its_code_and_the_end(
-    router: Router, connect: Connect, identity: str, code: ConnectCode
+def test_given_a_connect_that_is_not_allowed_then_the_end_without_a_word(
+    router: Router, identity: str, will: Will | None
 ) -> None:
     client = FakeClient(router, identity=identity)
-    assert client.say(connect) == [ConnAck(code)]
+    assert client.say(Connect("a", will=will)) == []
     assert client.link.closed
     assert not router.connected
 
@@ -101,6 +124,7 @@ def test_given_no_client_id_and_a_clean_session_then_the_broker_gives_one(router
         Publish("lab/1/2/3/4/5/6/7/8", b""),
         Publish("$aws/things/thing-b/jobs/get", b""),
         Publish("elsewhere", b""),
+        Publish("$aws/things/thing-a/x", b"", retain=True),
         Subscribe(1, (("lab/x", 2),)),
         Subscribe(1, tuple((f"lab/{n}", 0) for n in range(9))),
     ],
@@ -178,8 +202,8 @@ def test_given_two_clients_when_one_publishes_then_the_other_hears(
     assert other.messages() == [("lab/x", b"1")]
 
 
-def test_given_a_persistent_session_when_offline_then_queued_in_order_and_delivered_later(
-    router: Router,
+def test_given_a_persistent_session_when_offline_then_queued_in_order_and_replayed_slowly(
+    router: Router, timers: FakeTimers
 ) -> None:
     first = FakeClient(router)
     assert not first.connect(clean=False).session_present
@@ -191,16 +215,47 @@ def test_given_a_persistent_session_when_offline_then_queued_in_order_and_delive
     second = FakeClient(router)
     assert second.connect(clean=False).session_present
     received: list[bytes] = []
-    while batch := [one for one in second.hear() if isinstance(one, Publish)]:
-        assert len(batch) <= 100, "more in flight than AWS allows"
+    for _ in range(15):
+        batch = [one for one in second.hear() if isinstance(one, Publish)]
+        assert len(batch) == 10, "AWS replays ten messages in a second"
         received += [one.payload for one in batch]
-        second.connection.receive(b"")
-        answers = [PubAck(one.packet_id) for one in batch]
-        second.link.sent = second.say(*answers)
+        assert second.say(*(PubAck(one.packet_id) for one in batch)) == []
+        timers.advance(1)
     assert received == [str(number).encode() for number in range(150)]
+    assert second.hear() == []
 
 
-def test_given_no_puback_when_the_client_returns_then_the_message_comes_again_as_a_duplicate(
+def test_given_a_client_that_does_not_acknowledge_then_no_more_than_100_are_in_flight(
+    router: Router, client: FakeClient
+) -> None:
+    client.subscribe("lab/x")
+    for number in range(150):
+        router.publish(Publish("lab/x", str(number).encode(), qos=1))
+    batch = [one for one in client.hear() if isinstance(one, Publish)]
+    assert len(batch) == 100
+    rest = client.say(*(PubAck(one.packet_id) for one in batch))
+    assert [one.payload for one in rest if isinstance(one, Publish)] == [b"%d" % n for n in range(100, 150)]
+
+
+def test_given_stored_messages_then_current_ones_do_not_wait_for_them(
+    router: Router, timers: FakeTimers
+) -> None:
+    first = FakeClient(router)
+    first.connect(clean=False)
+    first.subscribe("lab/x")
+    first.lose()
+    for number in range(25):
+        router.publish(Publish("lab/x", b"stored %d" % number, qos=1))
+    second = FakeClient(router)
+    second.connect(clean=False)
+    assert len(second.messages()) == 10
+    router.publish(Publish("lab/x", b"current", qos=1))
+    assert second.messages() == [("lab/x", b"current")]
+    timers.advance(5)
+    assert len(second.messages()) == 15
+
+
+def test_given_no_puback_when_the_client_returns_then_the_message_comes_again_under_a_new_id_without_dup(
     router: Router,
 ) -> None:
     first = FakeClient(router)
@@ -215,13 +270,24 @@ def test_given_no_puback_when_the_client_returns_then_the_message_comes_again_as
     second.connect(clean=False)
     (again,) = second.hear()
     assert isinstance(again, Publish)
-    assert again.dup
-    assert again.packet_id == sent.packet_id
+    assert not again.dup
+    assert again.packet_id != sent.packet_id
+    assert again.payload == sent.payload
     second.say(PubAck(again.packet_id), PubAck(999))
     second.lose()
     third = FakeClient(router)
     third.connect(clean=False)
     assert third.hear() == []
+
+
+def test_given_a_persistent_session_of_3_1_1_then_it_lives_an_hour(
+    router: Router, timers: FakeTimers
+) -> None:
+    for waited_s, present in ((0, False), (3599, True), (3600, False)):
+        timers.advance(waited_s)
+        client = FakeClient(router)
+        assert client.connect(clean=False).session_present is present
+        client.lose()
 
 
 def test_given_a_clean_reconnect_then_the_old_session_is_gone(router: Router) -> None:
@@ -409,10 +475,11 @@ def test_given_a_service_certificate_then_the_policy_has_no_limits(router: Route
     assert service.subscribe("$aws/things/+/jobs/#") == [SubAck(7, (1,))]
 
 
-def test_given_a_full_queue_then_the_newest_is_lost_and_the_rest_kept(
-    router: Router, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("limit", "value"), [("MAX_QUEUED", 2), ("MAX_QUEUED_BYTES", 2)])
+def test_given_a_full_queue_then_the_newest_is_lost_the_rest_kept_and_room_comes_back(
+    router: Router, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
-    monkeypatch.setattr("bridge.lab.mqtt_session.MAX_QUEUED", 2)
+    monkeypatch.setattr(f"bridge.lab.mqtt_session.{limit}", value)
     first = FakeClient(router)
     first.connect(clean=False)
     first.subscribe("lab/x")
@@ -421,4 +488,17 @@ def test_given_a_full_queue_then_the_newest_is_lost_and_the_rest_kept(
         router.publish(Publish("lab/x", str(number).encode(), qos=1))
     second = FakeClient(router)
     second.connect(clean=False)
-    assert [payload for _, payload in second.messages()] == [b"0", b"1"]
+    heard = [one for one in second.hear() if isinstance(one, Publish)]
+    assert [one.payload for one in heard] == [b"0", b"1"]
+    second.say(*(PubAck(one.packet_id) for one in heard))
+    router.publish(Publish("lab/x", b"9", qos=1))
+    assert second.messages() == [("lab/x", b"9")]
+
+
+def test_given_a_burst_of_packets_then_others_have_their_turn_before_its_end(router: Router) -> None:
+    client = FakeClient(router)
+    client.connect()
+    assert client.connection.receive(encode_packet(PingReq()) * 150)
+    assert len(client.hear()) == 100
+    assert not client.connection.receive(b"")
+    assert len(client.hear()) == 50

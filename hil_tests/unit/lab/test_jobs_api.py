@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from bridge.errors import CloudError
 from bridge.lab.jobs_api import JobsApi
 from bridge.lab.jobs_model import JobsRejectedError
 from bridge.lab.jobs_service import JobsService
 from bridge.lab.jobs_store import JobsStore
+from bridge.lab.jobs_tables import JobsTables
 from hil_tests.unit.lab.clock import FakeClock
 
 JOBS = "$aws/things/thing-a/jobs"
@@ -238,3 +240,44 @@ def test_given_notifications_that_cannot_be_built_then_the_service_lives_on(cloc
         store.cancel_job("j")
         assert front.published.get(timeout=5)[0] == "notify"
         assert front.published.get(timeout=5) == ("notify", {"jobs": {}, "timestamp": 1_700_000_000})
+
+
+def test_given_a_throttled_service_then_the_device_reads_so_and_nothing_changes(
+    api: JobsApi, store: JobsStore
+) -> None:
+    store.create_job("j", "thing-a", {})
+    store.faults.throttle(2, call="update")
+    for _ in range(2):
+        verdict, body = ask(api, "j/update", {"status": "IN_PROGRESS", "clientToken": "t"})
+        assert (verdict, body["code"], body["clientToken"]) == ("rejected", "RequestThrottled", "t")
+    assert ask(api, "get")[0] == "accepted"
+    assert ask(api, "j/update", {"status": "IN_PROGRESS"})[0] == "accepted"
+    assert store.describe_execution("j", "thing-a").version_number == 2
+    store.faults.throttle()
+    assert ask(api, "get")[1]["code"] == ask(api, "start-next")[1]["code"] == "RequestThrottled"
+    store.faults.clear()
+    assert ask(api, "get")[0] == "accepted"
+    assert store.faults.throttled == 4
+
+
+class FullDisk:
+    """A ledger that cannot write."""
+
+    def save(self, tables: JobsTables) -> None:
+        raise CloudError("no room", reason="jobs-database")
+
+
+def test_given_a_full_disk_then_requests_fail_but_timers_and_notifications_go_on(clock: FakeClock) -> None:
+    store, front = JobsStore(clock=clock), RecordingFront()
+    store.add_thing("thing-a")
+    store.create_job("j", "thing-a", {}, in_progress_timeout_minutes=1)
+    store.device.start_next("thing-a")
+    store.take_notifications()
+    with JobsService(store, front, clock=clock) as service:
+        store._state.ledger = FullDisk()
+        api = JobsApi(store, clock)
+        assert ask(api, "j/update", {"status": "IN_PROGRESS"})[1]["code"] == "InternalError"
+        clock.pass_minutes(1)
+        service.wake()
+        assert front.published.get(timeout=5) == ("notify", {"jobs": {}, "timestamp": 1_700_000_060})
+        assert front.published.get(timeout=5)[0] == "notify-next"

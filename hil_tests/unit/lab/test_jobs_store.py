@@ -8,7 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from bridge.lab.jobs_model import ExecutionStatus, JobsRejectedError, JobStatus, RejectionCode, RetryCriterion
+from bridge.lab.jobs_model import ExecutionStatus, JobsRejectedError, JobStatus, RejectionCode
+from bridge.lab.jobs_settings import RetryCriterion
 from bridge.lab.jobs_store import JobsStore
 from hil_tests.unit.lab.clock import FakeClock
 

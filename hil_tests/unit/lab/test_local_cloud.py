@@ -11,8 +11,9 @@ import pytest
 
 from bridge.errors import CloudError, UsageError
 from bridge.lab.broker_faults import Fault
+from bridge.lab.broker_limits import BrokerLimits
 from bridge.lab.local_cloud import LocalCloud
-from bridge.lab.mqtt_packets import ConnAck, Connect, Publish
+from bridge.lab.mqtt_packets import ConnAck, Connect, Publish, SubAck, Subscribe
 from hil_tests.unit.lab.test_broker import SocketClient
 
 
@@ -44,7 +45,9 @@ def test_given_a_local_cloud_then_images_api_and_broker_answer_and_all_threads_e
         cloud.jobs.create_job("j", "thing-a", {"location": {"url": url}})
         cloud.broker_faults.arm(Fault.DROP_PUBACK, "$aws/#")
         with SocketClient(cloud.broker, context) as client:
-            client.send(Connect("a"), Publish("$aws/things/thing-a/jobs/start-next", b"", qos=1, packet_id=1))
+            client.send(
+                Connect("thing-a"), Publish("$aws/things/thing-a/jobs/start-next", b"", qos=1, packet_id=1)
+            )
             assert client.next() == ConnAck(0)
             reply = client.next()
         assert isinstance(reply, Publish)
@@ -67,7 +70,7 @@ def test_given_a_presigned_placeholder_then_each_reading_opens_the_private_image
         assert get(cloud, document["url"]) == b"secret firmware"
 
 
-def test_given_a_state_directory_then_certificates_survive_and_jobs_do_not(tmp_path: Path) -> None:
+def test_given_a_state_directory_then_certificates_and_jobs_survive(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with LocalCloud(state) as cloud:
         first = cloud.add_thing("thing-a")
@@ -76,7 +79,7 @@ def test_given_a_state_directory_then_certificates_survive_and_jobs_do_not(tmp_p
     with LocalCloud(state) as cloud:
         second = cloud.add_thing("thing-a")
         assert (second.ca_file.read_bytes(), second.cert_file.read_bytes()) == (ca, certificate)
-        assert cloud.jobs.list_jobs() == []
+        assert [one.job_id for one in cloud.jobs.device.pending("thing-a")] == ["j"]
 
 
 def test_given_a_taken_port_then_the_start_fails_and_leaves_nothing_behind() -> None:
@@ -104,5 +107,19 @@ def test_given_an_unknown_broker_then_a_usage_error() -> None:
 
 def test_given_its_own_words_then_it_says_what_it_does_not_emulate() -> None:
     with LocalCloud() as cloud:
-        assert any("in memory" in line for line in cloud.not_emulated)
+        assert any("job templates" in line for line in cloud.not_emulated)
         assert cloud.thing_arn("thing-a").endswith(":thing/thing-a")
+
+
+def test_given_quotas_then_the_broker_keeps_them_and_mosquitto_cannot() -> None:
+    limits = BrokerLimits(subscriptions=1)
+    with (
+        LocalCloud(limits=limits) as cloud,
+        SocketClient(cloud.broker, thing_context(cloud, "thing-a")) as client,
+    ):
+        client.connect("thing-a")
+        wanted = [(f"$aws/things/thing-a/jobs/{name}", 1) for name in ("notify", "notify-next")]
+        client.send(Subscribe(1, tuple(wanted)))
+        assert client.next() == SubAck(1, (1, 0x80))
+    with pytest.raises(UsageError, match="built-in"):
+        LocalCloud(broker="mosquitto", limits=limits)

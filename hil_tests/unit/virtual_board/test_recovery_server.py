@@ -11,7 +11,7 @@ from bridge.virtual.bootloader_options import BootloaderOptions
 from bridge.virtual.layout import layout_of
 from bridge.virtual.mcuboot import SwapType, boot, request_upgrade, swap_type
 from bridge.virtual.recovery_server import RecoveryServer
-from bridge.virtual.trailer import Trailer
+from bridge.virtual.trailer import Magic, Trailer
 from bridge.wire.smp_message import ImageCommand, OsCommand, SmpGroup, SmpMessage, SmpOp
 
 CHUNK = 512
@@ -324,6 +324,44 @@ def test_given_impossible_marks_then_each_has_its_code(samples: SampleImages) ->
     recovery.flash.program(secondary.end - 16, bytes(16))
     assert recovery.state(confirm=True) == {"rc": 3}
     assert recovery.flash.is_erased(secondary.address, secondary.size), "a spoiled trailer costs the slot"
+
+
+def test_given_strict_marks_then_what_waits_or_is_gone_back_to_cannot_be_marked_and_what_runs_can_be_confirmed(
+    samples: SampleImages,
+) -> None:
+    recovery = Recovery(samples, direct_upload=True, image_state=True, strict_marks=True)
+    recovery.upload_all(image=2)
+    old, new = recovery.digest(recovery.old), recovery.digest(recovery.new)
+    assert flags(recovery) == [("bootable", "confirmed"), ("bootable",)]
+    assert recovery.state(hash=old) == {"rc": 3}
+    assert "images" in recovery.state(hash=new)
+    assert flags(recovery) == [("bootable", "confirmed"), ("bootable", "pending")]
+    for confirm in (False, True):
+        assert recovery.state(hash=new, confirm=confirm) == {"rc": 6}
+    keys = [samples.public_key_pem]
+    assert boot(recovery.flash, recovery.layout, keys).version == "1.1.0"
+    recovery.start()
+    assert flags(recovery) == [("bootable",), ("bootable", "confirmed")]
+    for confirm in (False, True):
+        assert recovery.state(hash=old, confirm=confirm) == {"rc": 6}
+    assert "images" in recovery.state(hash=new, confirm=True)
+    assert boot(recovery.flash, recovery.layout, keys).swap_type is SwapType.NONE
+
+
+def test_given_strict_marks_and_no_digest_then_the_primary_slot_is_marked(samples: SampleImages) -> None:
+    recovery = Recovery(samples, direct_upload=True, image_state=True, strict_marks=True)
+    recovery.upload_all(image=2)
+    recovery.state(confirm=True)
+    assert swap_type(recovery.flash, recovery.layout) is SwapType.NONE
+    assert Trailer(recovery.flash, recovery.layout.primary).state().magic is Magic.GOOD
+
+
+def test_given_strict_marks_and_a_spoiled_primary_trailer_then_its_image_cannot_be_confirmed(
+    samples: SampleImages,
+) -> None:
+    recovery = Recovery(samples, image_state=True, strict_marks=True)
+    recovery.flash.program(recovery.layout.primary.end - 16, bytes(16))
+    assert recovery.state(hash=recovery.digest(recovery.old), confirm=True) == {"rc": 4}
 
 
 def test_given_a_build_without_digests_then_none_are_listed(samples: SampleImages) -> None:

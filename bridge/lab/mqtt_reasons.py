@@ -1,0 +1,34 @@
+"""MQTT 5's reason codes, as far as AWS IoT Core uses them, and what a client may send.
+
+Sources: OASIS MQTT 5.0, section 2.4; AWS IoT Developer Guide, "MQTT reason codes".
+"""
+
+from enum import IntEnum
+
+
+class ReasonCode(IntEnum):
+    """One byte in every acknowledgement; 0x80 and above are failures."""
+
+    SUCCESS = 0x00
+    DISCONNECT_WITH_WILL = 0x04
+    NO_SUBSCRIPTION_EXISTED = 0x11
+    UNSPECIFIED_ERROR = 0x80
+    MALFORMED_PACKET = 0x81
+    PROTOCOL_ERROR = 0x82
+    UNSUPPORTED_PROTOCOL_VERSION = 0x84
+    CLIENT_IDENTIFIER_NOT_VALID = 0x85
+    NOT_AUTHORIZED = 0x87
+    SERVER_SHUTTING_DOWN = 0x8B
+    BAD_AUTHENTICATION_METHOD = 0x8C
+    KEEP_ALIVE_TIMEOUT = 0x8D
+    SESSION_TAKEN_OVER = 0x8E
+    TOPIC_FILTER_INVALID = 0x8F
+    TOPIC_NAME_INVALID = 0x90
+    RECEIVE_MAXIMUM_EXCEEDED = 0x93
+    TOPIC_ALIAS_INVALID = 0x94
+    PACKET_TOO_LARGE = 0x95
+    QUOTA_EXCEEDED = 0x97
+    ADMINISTRATIVE_ACTION = 0x98
+    PAYLOAD_FORMAT_INVALID = 0x99
+    QOS_NOT_SUPPORTED = 0x9B
+    SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED = 0xA1

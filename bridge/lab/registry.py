@@ -1,0 +1,345 @@
+"""Who may connect and what they may do there: certificates, policies, and what is attached to what. No I/O but the file.
+
+Source: AWS IoT API Reference (CreatePolicy, AttachPolicy, UpdateCertificate, DeleteCertificate, DeletePolicy and their
+errors); quotas of the AWS IoT Core endpoint page (five versions a policy, ten policies a certificate).
+"""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from bridge.errors import UsageError
+from bridge.image.atomic_file import write_atomically
+from bridge.lab.iot_policy import PolicyDocument
+from bridge.lab.principal import Principal, certificate_id
+from bridge.lab.registry_model import (
+    MAX_POLICIES_A_CERTIFICATE,
+    MAX_POLICY_VERSIONS,
+    Certificate,
+    CertificateStatus,
+    Policy,
+    PolicyVersion,
+    RegistryRefusedError,
+)
+
+_POLICY_NAME: Final = re.compile(r"[\w+=,.@-]{1,128}", re.ASCII)
+_PRINCIPAL: Final = re.compile(r"(?:arn:[^:]+:iot:[^:]*:[^:]*:cert/)([0-9a-f]{64})")
+
+
+class Registry:
+    """The registry; thread-safe. It is a :class:`~bridge.lab.principal.PrincipalSource` for the broker.
+
+    Args:
+        file: Where it is kept; without one it lives in memory.
+        thing_exists: Whether there is a thing of that name; things are kept by the Jobs service.
+        clock: Epoch seconds.
+
+    Raises:
+        UsageError: The file cannot be used.
+    """
+
+    def __init__(
+        self,
+        file: Path | None = None,
+        *,
+        thing_exists: Callable[[str], bool] = lambda _: True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._file = file
+        self._thing_exists = thing_exists
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._certificates: dict[str, Certificate] = {}
+        self._policies: dict[str, Policy] = {}
+        if file is not None and file.exists():
+            self._load(file)
+
+    def principal(self, certificate_der: bytes) -> Principal | None:
+        """Who presents this certificate; None when it is unknown, inactive or revoked."""
+        with self._lock:
+            found = self._certificates.get(certificate_id(certificate_der))
+            if found is None or found.status != "ACTIVE":
+                return None
+            documents = tuple(self._policies[name].default.document for name in found.policies)
+            return Principal(found.certificate_id, frozenset(found.things), documents)
+
+    def register(self, pem: str, *, active: bool) -> Certificate:
+        """Take a certificate in.
+
+        Raises:
+            RegistryRefusedError: It is none, or is there already.
+        """
+        try:
+            der = x509.load_pem_x509_certificate(pem.encode()).public_bytes(Encoding.DER)
+        except ValueError:
+            raise RegistryRefusedError(
+                "CertificateValidationException", "the certificate is no X.509 certificate in PEM"
+            ) from None
+        name = certificate_id(der)
+        with self._change() as now:
+            if name in self._certificates:
+                raise RegistryRefusedError(
+                    "ResourceAlreadyExistsException", "The certificate is already registered."
+                )
+            status: CertificateStatus = "ACTIVE" if active else "INACTIVE"
+            self._certificates[name] = certificate = Certificate(name, pem, status, now, now)
+            return certificate
+
+    def certificate(self, name: str) -> Certificate:
+        """Find a certificate by its id.
+
+        Raises:
+            RegistryRefusedError: It is not there.
+        """
+        with self._lock:
+            found = self._certificates.get(name.lower())
+        if found is None:
+            raise _not_found(f"The certificate {name} does not exist.")
+        return found
+
+    def by_arn(self, arn: str) -> Certificate:
+        """Find a certificate by its ARN, as principals and policy targets are named.
+
+        Raises:
+            RegistryRefusedError: It is no certificate's ARN, or the certificate is not there.
+        """
+        match = _PRINCIPAL.fullmatch(arn)
+        if match is None:
+            raise RegistryRefusedError(
+                "InvalidRequestException", f"{arn!r} is no certificate's ARN; others are not emulated"
+            )
+        return self.certificate(match[1])
+
+    @property
+    def certificates(self) -> list[Certificate]:
+        """All certificates, the oldest first."""
+        with self._lock:
+            return [*self._certificates.values()]
+
+    def set_status(self, name: str, status: CertificateStatus) -> None:
+        """Activate, deactivate or revoke a certificate; it counts from the next connection on."""
+        with self._change() as now:
+            certificate = self.certificate(name)
+            certificate.status, certificate.modified_at = status, now
+
+    def delete_certificate(self, name: str, *, force: bool = False) -> None:
+        """Remove a certificate.
+
+        Args:
+            name: Its id.
+            force: Also one with policies.
+
+        Raises:
+            RegistryRefusedError: It is active, or something is attached to it.
+        """
+        with self._change():
+            certificate = self.certificate(name)
+            if certificate.status == "ACTIVE":
+                raise RegistryRefusedError(
+                    "CertificateStateException", "The certificate must be made INACTIVE before it is deleted."
+                )
+            if certificate.things or (certificate.policies and not force):
+                raise RegistryRefusedError(
+                    "DeleteConflictException", "Things or policies must be detached before deletion."
+                )
+            del self._certificates[certificate.certificate_id]
+
+    def attach_thing(self, thing_name: str, arn: str) -> None:
+        """Attach a certificate to a thing; again is no error.
+
+        Raises:
+            RegistryRefusedError: One of them is not there.
+        """
+        with self._change():
+            certificate = self._at_thing(thing_name, arn)
+            if thing_name not in certificate.things:
+                certificate.things.append(thing_name)
+
+    def detach_thing(self, thing_name: str, arn: str) -> None:
+        """Detach a certificate from a thing; again is no error."""
+        with self._change():
+            certificate = self._at_thing(thing_name, arn)
+            certificate.things = [name for name in certificate.things if name != thing_name]
+
+    def principals_of(self, thing_name: str) -> list[str]:
+        """ARNs of the certificates attached to a thing."""
+        with self._lock:
+            self._require_thing(thing_name)
+            return [each.arn for each in self._certificates.values() if thing_name in each.things]
+
+    def create_policy(self, name: str, text: str) -> Policy:
+        """Make a policy.
+
+        Raises:
+            RegistryRefusedError: Its name is none or taken, its document is none.
+        """
+        if not _POLICY_NAME.fullmatch(name):
+            raise RegistryRefusedError("InvalidRequestException", f"{name!r} is no policy name")
+        document = _parse(text)
+        with self._change() as now:
+            if name in self._policies:
+                raise RegistryRefusedError(
+                    "ResourceAlreadyExistsException",
+                    f"Policy cannot be created - name already exists (name={name})",
+                )
+            version = PolicyVersion("1", text, now, document)
+            self._policies[name] = policy = Policy(name, [version], "1", 1)
+            return policy
+
+    def policy(self, name: str) -> Policy:
+        """Find a policy.
+
+        Raises:
+            RegistryRefusedError: It is not there.
+        """
+        with self._lock:
+            found = self._policies.get(name)
+        if found is None:
+            raise _not_found(f"Policy not found (name={name})")
+        return found
+
+    @property
+    def policies(self) -> list[Policy]:
+        """All policies."""
+        with self._lock:
+            return [*self._policies.values()]
+
+    def create_policy_version(self, name: str, text: str, *, make_default: bool) -> PolicyVersion:
+        """Add a version to a policy.
+
+        Raises:
+            RegistryRefusedError: The policy is not there or has five versions, or the document is none.
+        """
+        document = _parse(text)
+        with self._change() as now:
+            policy = self.policy(name)
+            if len(policy.versions) >= MAX_POLICY_VERSIONS:
+                raise RegistryRefusedError(
+                    "VersionsLimitExceededException",
+                    f"The policy {name} already has the maximum number of versions ({MAX_POLICY_VERSIONS})",
+                )
+            policy.last_number += 1
+            version = PolicyVersion(str(policy.last_number), text, now, document)
+            policy.versions.append(version)
+            if make_default:
+                policy.default_id = version.version_id
+            return version
+
+    def delete_policy_version(self, name: str, version_id: str) -> None:
+        """Remove a version that is not in force.
+
+        Raises:
+            RegistryRefusedError: It is not there, or it is in force.
+        """
+        with self._change():
+            policy = self.policy(name)
+            if version_id == policy.default_id:
+                raise RegistryRefusedError("DeleteConflictException", "Cannot delete the default version.")
+            policy.versions.remove(policy.version(version_id))
+
+    def set_default_policy_version(self, name: str, version_id: str) -> None:
+        """Put a version in force.
+
+        Raises:
+            RegistryRefusedError: It is not there.
+        """
+        with self._change():
+            policy = self.policy(name)
+            policy.default_id = policy.version(version_id).version_id
+
+    def delete_policy(self, name: str) -> None:
+        """Remove a policy.
+
+        Raises:
+            RegistryRefusedError: It is attached, or has more than one version.
+        """
+        with self._change():
+            policy = self.policy(name)
+            if self.targets_of(name) or len(policy.versions) > 1:
+                raise RegistryRefusedError(
+                    "DeleteConflictException",
+                    f"Cannot delete the policy because it is attached or has several versions (name={name})",
+                )
+            del self._policies[name]
+
+    def attach_policy(self, name: str, arn: str) -> None:
+        """Attach a policy to a certificate; again is no error.
+
+        Raises:
+            RegistryRefusedError: One of them is not there, or the certificate has ten.
+        """
+        with self._change():
+            self.policy(name)
+            certificate = self.by_arn(arn)
+            if name in certificate.policies:
+                return
+            if len(certificate.policies) >= MAX_POLICIES_A_CERTIFICATE:
+                raise RegistryRefusedError(
+                    "LimitExceededException", f"at most {MAX_POLICIES_A_CERTIFICATE} policies a certificate"
+                )
+            certificate.policies.append(name)
+
+    def detach_policy(self, name: str, arn: str) -> None:
+        """Detach a policy from a certificate; again is no error."""
+        with self._change():
+            certificate = self.by_arn(arn)
+            certificate.policies = [each for each in certificate.policies if each != name]
+
+    def targets_of(self, name: str) -> list[str]:
+        """ARNs of what a policy is attached to."""
+        with self._lock:
+            return [each.arn for each in self._certificates.values() if name in each.policies]
+
+    def _at_thing(self, thing_name: str, arn: str) -> Certificate:
+        self._require_thing(thing_name)
+        return self.by_arn(arn)
+
+    def _require_thing(self, thing_name: str) -> None:
+        if not self._thing_exists(thing_name):
+            raise _not_found(f"Thing {thing_name} not found.")
+
+    @contextmanager
+    def _change(self) -> Iterator[float]:
+        with self._lock:
+            yield self._clock()
+            if self._file is not None:
+                plain = {
+                    "schema": 1,
+                    "certificates": [asdict(each) for each in self._certificates.values()],
+                    "policies": [each.to_dict() for each in self._policies.values()],
+                }
+                write_atomically(self._file, json.dumps(plain, indent=1).encode())
+
+    def _load(self, file: Path) -> None:
+        try:
+            plain: dict[str, Any] = json.loads(file.read_text())
+            certificates = [Certificate(**each) for each in plain["certificates"]]
+            policies = [Policy.from_dict(each) for each in plain["policies"]]
+        except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
+            raise UsageError(
+                f"cannot use the registry {file}: {error}",
+                reason="bad-state-dir",
+                hint="Choose another --state directory, or remove this file.",
+            ) from error
+        self._certificates = {each.certificate_id: each for each in certificates}
+        self._policies = {each.name: each for each in policies}
+
+
+def _parse(text: str) -> PolicyDocument:
+    try:
+        return PolicyDocument.parse(text)
+    except UsageError as error:
+        raise RegistryRefusedError("MalformedPolicyException", error.message) from None
+
+
+def _not_found(message: str) -> RegistryRefusedError:
+    return RegistryRefusedError("ResourceNotFoundException", message)

@@ -1,0 +1,163 @@
+"""The plugin's hooks: options, the header line, which tests can run here, and what each of them has shown.
+
+Suites that use none of its fixtures pay for reading this module and nothing else, and see no line of it.
+"""
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.pytest_plugin.keys import NEEDS, RECORD, SESSION
+from bridge.pytest_plugin.markers import MARKERS, needs_of
+from bridge.pytest_plugin.session import BenchSession
+from bridge.pytest_plugin.settings import add_options
+
+if TYPE_CHECKING:
+    from bridge.pytest_plugin.artifacts import TestRecord
+
+BENCH_PROPERTY = "nrf91_bench_error"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register options and ini keys."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the settings, and register markers."""
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    config.stash[SESSION] = BenchSession(config)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say on which board this runs, and who decided."""
+    session = config.stash[SESSION]
+    return session.header() if session.is_used else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what this bench cannot run, and remember why."""
+    session = config.stash[SESSION]
+    for item in items:
+        item.stash[NEEDS] = needs_of(item)
+    with_board = [item for item in items if item.stash[NEEDS].board]
+    if not with_board:
+        return
+    from bridge.errors import BridgeError  # noqa: PLC0415
+
+    try:
+        abilities = session.abilities()
+    except BridgeError as error:
+        if error.reason in {"no-board", "port-missing"}:
+            if not session.settings.flag("require"):
+                skip = pytest.mark.skip(
+                    reason=f"no board: {error.message} (--nrf91-require makes this an error)"
+                )
+                for item in with_board:
+                    item.add_marker(skip)
+            return
+        raise pytest.UsageError(
+            f"nrf91: {error.message}" + (f" {error.hint}" if error.hint else "")
+        ) from error
+    left_out = []
+    for item in with_board:
+        reason = abilities.missing(item.stash[NEEDS])
+        if reason is not None:
+            session.deselected[reason] = session.deselected.get(reason, 0) + 1
+            left_out.append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say why tests were left out, what the bench had to do, and how often it was at fault."""
+    session = config.stash[SESSION]
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    properties = [
+        pair
+        for report in reports
+        if getattr(report, "when", None) == "teardown"
+        for pair in getattr(report, "user_properties", ())
+    ]
+    notes = [str(value) for name, value in properties if name == "nrf91_note"]
+    bench_errors = sum(name == BENCH_PROPERTY for name, _ in properties)
+    if not (session.deselected or notes or bench_errors):
+        return
+    terminalreporter.section("nRF91 bench")
+    for reason, count in sorted(session.deselected.items()):
+        terminalreporter.line(f"{count} deselected: {reason}")
+    for note in notes:
+        terminalreporter.line(note)
+    if bench_errors:
+        terminalreporter.line(f"{bench_errors} bench errors: they say nothing about the product")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Give everything back."""
+    session = config.stash.get(SESSION, None)
+    if session is None:
+        return
+    artifacts = session.settings.path("artifacts")
+    if artifacts is not None and not hasattr(config, "workerinput"):
+        from bridge.pytest_plugin.artifacts import write_session  # noqa: PLC0415
+        from bridge.pytest_plugin.run_report import write_run_report  # noqa: PLC0415
+
+        write_session(artifacts, session.facts())
+        write_run_report(artifacts, session.began_at, session.shown_facts())
+    session.close()
+
+
+# --- one test ----------------------------------------------------------------------------------------------------
+
+
+def _record(item: pytest.Item) -> "TestRecord | None":
+    return item.stash.get(RECORD, None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Write down what goes over the cable from before the first fixture until after the last."""
+    needs = item.stash.get(NEEDS, None)
+    if needs is None or not needs.board:
+        return (yield)
+    from bridge.pytest_plugin.artifacts import TestRecord  # noqa: PLC0415
+
+    record = item.stash[RECORD] = TestRecord(item.nodeid)
+    with record.log.recording():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """After the test's own assertions: nothing may have crashed, and nothing may have been fetched twice."""
+    result = yield
+    record = _record(item)
+    if record is not None:
+        record.check()
+    return result
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell the bench's faults from the product's, and write down how it ended."""
+    report = yield
+    record = _record(item)
+    if record is None:
+        return report
+    from bridge.pytest_plugin.reporting import note_report  # noqa: PLC0415
+
+    note_report(item, call, report, record)
+    artifacts = item.config.stash[SESSION].settings.path("artifacts")
+    if report.when == "teardown" and artifacts is not None:
+        from bridge.pytest_plugin import recordings  # noqa: F401, PLC0415 - it registers its writers
+        from bridge.pytest_plugin.artifacts import write_artifacts  # noqa: PLC0415
+
+        write_artifacts(artifacts, record)
+    return report
