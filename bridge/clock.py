@@ -169,6 +169,11 @@ def monotonic_ns() -> int:
     return _world.get().monotonic_ns()
 
 
+def nanosecond_clock() -> Callable[[], int]:
+    """The same clock for whoever looks very often and stays in this world: a function that tells the nanoseconds."""
+    return _world.get().monotonic_ns
+
+
 def uniform() -> float:
     """A random number from 0 to 1, for pauses that must not be in step with those of others."""
     return _world.get().uniform()

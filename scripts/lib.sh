@@ -73,3 +73,14 @@ fetch_mqttjs() {
   npm ci --prefix "$target" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
   printf '%s' "$wanted" >"$target/.installed"
 }
+
+# labgrid in an environment of its own: its fork of pyserial is installed under the same name as pyserial.
+labgrid_environment() {
+  local target=${NRF91_BRIDGE_LABGRID:-$venv/share/labgrid} wanted
+  wanted=$(cksum pyproject.toml)
+  if [ -f "$target/.installed" ] && [ "$(cat "$target/.installed")" = "$wanted" ]; then return; fi
+  say "Installing nrf91-bridge[labgrid] into $target ..."
+  [ -x "$target/bin/pip" ] || "$(find_python)" -m venv "$target"
+  "$target/bin/pip" install --quiet --disable-pip-version-check --editable ".[labgrid]"
+  printf '%s' "$wanted" >"$target/.installed"
+}

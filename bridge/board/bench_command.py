@@ -40,6 +40,7 @@ def run_command(
     subject: str,
     *,
     timeout_s: float,
+    reasons: tuple[str, str] = ("power-tool-missing", "power-timeout"),
     directory: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> EndedCommand:
@@ -49,11 +50,12 @@ def run_command(
         arguments: Program and arguments.
         subject: What it is, for messages.
         timeout_s: When it and its children are killed.
+        reasons: Codes of the errors when it cannot be started, and when it does not end.
         directory: Where it runs; None for that of this process.
         environment: Variables on top of this process's.
 
     Raises:
-        BenchError: It cannot be started (``power-tool-missing``), or did not end in time (``power-timeout``).
+        BenchError: It cannot be started, or did not end in time.
     """
     # A file and no pipe: a daemon that it leaves behind would keep a pipe open.
     with tempfile.TemporaryFile() as output:
@@ -70,15 +72,13 @@ def run_command(
         except OSError as error:
             raise BenchError(
                 f"{subject} cannot be run: {arguments[0]}: {error.strerror or error}",
-                reason="power-tool-missing",
+                reason=reasons[0],
                 hint="Is it installed, and on the PATH?",
             ) from error
         try:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
-            raise BenchError(
-                f"{subject} did not end within {timeout_s:g} s", reason="power-timeout"
-            ) from error
+            raise BenchError(f"{subject} did not end within {timeout_s:g} s", reason=reasons[1]) from error
         finally:
             if process.returncode is None:
                 _kill(process)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bridge.cli import bench_fleet, bench_status
+from bridge.cli import bench_fleet, bench_power, bench_status
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, out, use_json
 
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group.command("speed")(speed)
     group.command("fleet")(bench_fleet.fleet)
     group.command("status")(bench_status.status)
+    group.command("power")(bench_power.power)
     app.add_typer(group, name="bench")
 
 

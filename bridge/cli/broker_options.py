@@ -1,5 +1,6 @@
 """Options of ``run`` that say where the cloud is and how it is spoken to."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -71,39 +72,53 @@ MQTT_PORT = 8883
 HTTPS_JOBS_PORT = 8443
 
 
-def make_link(
-    endpoint: str,
-    cert: Path,
-    private_key: Path,
-    ca: Path | None,
-    *,
-    client_id: str,
-    keep_alive: int,
-    alpn: bool | None,
-    jobs_over: str,
-    jobs_https: str | None,
-    poll_interval: float,
-) -> "JobsLink":
-    """Build what the options describe.
+@dataclass(frozen=True)
+class ConnectionOptions:
+    """How the cloud is spoken to, whoever we are there.
 
-    Raises:
-        UsageError: A value makes no sense.
+    Attributes:
+        keep_alive: Seconds.
+        alpn: Whether the TLS handshake names the protocol; None for port 443 only.
+        jobs_over: Name of a :class:`~bridge.cloud.JobsOver`.
+        jobs_https: ``HOST`` or ``HOST:PORT`` for HTTPS.
+        poll_interval: Seconds between two looks at the queue over HTTPS.
     """
-    from bridge.cloud import Endpoint, JobsLink, JobsOver  # noqa: PLC0415
 
-    host, port = split_endpoint(endpoint)
-    broker = Endpoint(
-        host=host,
-        port=port,
-        ca_file=ca,
-        cert_file=cert,
-        key_file=private_key,
-        client_id=client_id,
-        keep_alive_s=keep_alive,
-        alpn=alpn,
-    )
-    https = None if jobs_https is None else split_endpoint(jobs_https, HTTPS_JOBS_PORT)
-    return JobsLink(broker, JobsOver(jobs_over), https=https, poll_s=poll_interval)
+    keep_alive: int = 60
+    alpn: bool | None = None
+    jobs_over: str = "mqtt"
+    jobs_https: str | None = None
+    poll_interval: float = 30.0
+
+    def link(
+        self,
+        endpoint: str,
+        *,
+        cert: Path | None,
+        private_key: Path | None,
+        ca: Path | None,
+        client_id: str,
+    ) -> "JobsLink":
+        """The way to the Jobs service for one identity.
+
+        Raises:
+            UsageError: A value makes no sense.
+        """
+        from bridge.cloud import Endpoint, JobsLink, JobsOver  # noqa: PLC0415
+
+        host, port = split_endpoint(endpoint)
+        broker = Endpoint(
+            host=host,
+            port=port,
+            ca_file=ca,
+            cert_file=cert,
+            key_file=private_key,
+            client_id=client_id,
+            keep_alive_s=self.keep_alive,
+            alpn=self.alpn,
+        )
+        https = None if self.jobs_https is None else split_endpoint(self.jobs_https, HTTPS_JOBS_PORT)
+        return JobsLink(broker, JobsOver(self.jobs_over), https=https, poll_s=self.poll_interval)
 
 
 def split_endpoint(text: str, default_port: int = MQTT_PORT) -> tuple[str, int]:

@@ -42,6 +42,13 @@ def run_cloud(
     broker: Annotated[
         Literal["builtin", "mosquitto"], typer.Option(help="Built-in broker, or the installed mosquitto.")
     ] = "builtin",
+    aws_quotas: Annotated[
+        bool,
+        typer.Option(
+            "--aws-quotas",
+            help="Throttle as AWS does: 100 publishes a second on a connection, 1 connect a second with a client id.",
+        ),
+    ] = False,
     images: Annotated[
         Path | None,
         typer.Option(help="Serve the files of this directory over HTTPS.", exists=True, file_okay=False),
@@ -51,6 +58,7 @@ def run_cloud(
     """Run a local AWS IoT Core for jobs: mutual TLS broker, Jobs service, HTTPS images, AWS-like API."""
     use_json(json)
     try:
+        from bridge.lab.broker_limits import AWS_LIMITS  # noqa: PLC0415
         from bridge.lab.local_cloud import LocalCloud  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise UsageError(
@@ -61,7 +69,14 @@ def run_cloud(
 
     with (
         until_interrupted() as wait,
-        LocalCloud(state, host=host, mqtt_port=mqtt_port, https_port=https_port, broker=broker) as cloud,
+        LocalCloud(
+            state,
+            host=host,
+            mqtt_port=mqtt_port,
+            https_port=https_port,
+            broker=broker,
+            limits=AWS_LIMITS if aws_quotas else None,
+        ) as cloud,
     ):
         things = [cloud.add_thing(name) for name in thing or ["nrf91-lab-1"]]
         files = sorted(path for path in images.iterdir() if path.is_file()) if images else []

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
-from bridge.cli.agent_view import JobView
+from bridge.cli.jobs_view import JobView
 from bridge.cli.output import console, emit_json
 from bridge.cli.view import make_bars
 

@@ -70,12 +70,7 @@ def boards_of(
 
 
 def hold(
-    stack: ExitStack,
-    board: BoardAt,
-    open_route: "RouteOpener",
-    transport: str,
-    journal: Path | None,
-    several: bool,
+    stack: ExitStack, board: BoardAt, open_route: "RouteOpener", transport: str, journal: Path | None
 ) -> "ThingOnBoard":
     """Take a board and a journal for a thing, until the stack is unwound.
 
@@ -87,9 +82,13 @@ def hold(
     place = place_of(board.port, board.serial_number, transport)
     owner = f"nrf91-bridge run for {board.thing}"
     stack.enter_context(port_for_us(place, owner))
-    file = journal_of(journal, board.thing) if journal is not None and several else journal
-    opened = stack.enter_context(open_journal(file, f"thing {board.thing}", owner))
+    opened = stack.enter_context(open_journal(journal, f"thing {board.thing}", owner))
     return ThingOnBoard(board.thing, open_route, opened, place)
+
+
+def journal_for(file: Path | None, board: BoardAt, gateway: list[str] | None) -> Path | None:
+    """The journal that was asked for; of several things each has one of its own beside it."""
+    return journal_of(file, board.thing) if file is not None and gateway else file
 
 
 def _board_at(text: str) -> BoardAt:

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.agent_view import JobsView
 from bridge.cli.bench_options import BenchBoardOption, BenchFileOption, BenchGroupOption
 from bridge.cli.broker_options import (
     AlpnOption,
     CaOption,
     CertOption,
     ClientIdOption,
+    ConnectionOptions,
     EndpointOption,
     JobsHttpsOption,
     JobsOverOption,
     KeepAliveOption,
     PollIntervalOption,
     PrivateKeyOption,
-    make_link,
 )
 from bridge.cli.flash import hex_address, make_route
-from bridge.cli.gateway import GatewayOption, boards_of, hold
+from bridge.cli.gateway import GatewayOption, boards_of, hold, journal_for
 from bridge.cli.image_store import open_store
+from bridge.cli.jobs_view import JobsView
 from bridge.cli.options import (
     BaudOption,
     ConfirmOption,
@@ -196,10 +196,9 @@ def run_agent(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Work the jobs of a thing on the board behind a port, until interrupted.
+    """Work the jobs of a thing on the board behind a port, until interrupted; with --bench those of many boards at once.
 
-    With --gateway those of several things on one connection. With --bench those of many boards at once; the file says where
-    each board is, what its thing is, and who that is to the broker.
+    With --bench the file says where each board is, what its thing is, and who that is to the broker.
     """
     use_json(json)
     from bridge.cli.run_bench import BenchWork, refuse_single_board_options, run_bench  # noqa: PLC0415
@@ -207,6 +206,7 @@ def run_agent(
     from bridge.fota import UpdateOptions  # noqa: PLC0415
     from bridge.fota.service import DownloadSettings, running_agents  # noqa: PLC0415
 
+    connection = ConnectionOptions(keep_alive, alpn, jobs_over, jobs_https, poll_interval)
     options = UpdateOptions(
         policy=make_policy(
             image_key,
@@ -232,10 +232,11 @@ def run_agent(
         ),
         rules=make_host_rules(allow_host, allow_network, http=allow_http),
     )
-
     if bench is not None:
         refuse_single_board_options(context)
-        work = BenchWork(options, make_admission(window), endpoint, journal, once=once, json=json)
+        work = BenchWork(
+            options, make_admission(window), endpoint, journal, once=once, json=json, connection=connection
+        )
         run_bench(bench, bench_board or (), group or (), downloads, work)
         return
     boards = boards_of(thing, port, serial_number, gateway, client_id)
@@ -244,14 +245,8 @@ def run_agent(
             "--thing, --endpoint, --cert and --key are needed",
             hint="A --config file can hold them; --bench takes a file that describes many boards.",
         )
-    link = make_link(
-        *(endpoint, cert, private_key, ca),
-        client_id=client_id or boards[0].thing,
-        keep_alive=keep_alive,
-        alpn=alpn,
-        jobs_over=jobs_over,
-        jobs_https=jobs_https,
-        poll_interval=poll_interval,
+    link = connection.link(
+        endpoint, cert=cert, private_key=private_key, ca=ca, client_id=client_id or boards[0].thing
     )
 
     def open_route(board_at: "BoardAt") -> "RouteOpener":
@@ -270,12 +265,10 @@ def run_agent(
             probe_board=board,
         )
 
-    with (
-        ExitStack() as stack,
-        JobsView(json=json, several=gateway is not None) as view,
-    ):
+    names = [one.thing for one in boards]
+    with ExitStack() as stack, JobsView(names, json=json) as view:
         things = [
-            hold(stack, one, open_route(one), transport, journal, gateway is not None) for one in boards
+            hold(stack, one, open_route(one), transport, journal_for(journal, one, gateway)) for one in boards
         ]
         agents = stack.enter_context(
             running_agents(
@@ -286,9 +279,7 @@ def run_agent(
             )
         )
         results = _run_until_signal(
-            dict(zip((one.thing for one in boards), agents, strict=True)),
-            once=once,
-            on_ready=lambda: view.ready([one.thing for one in boards], endpoint),
+            dict(zip(names, agents, strict=True)), once=once, on_ready=lambda: view.ready(endpoint)
         )
     _raise_what_counts(list(results.values()), once=once)
 

@@ -4,13 +4,13 @@ import copy
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import typer
 
-from bridge.cli.broker_options import split_endpoint
+from bridge.cli.broker_options import ConnectionOptions, split_endpoint
 from bridge.cli.flash import make_route
 from bridge.cli.fleet_view import FleetView
 from bridge.cli.journals import open_journal, place_of, port_for_us
@@ -18,7 +18,7 @@ from bridge.cli.signals import stopping
 from bridge.errors import BridgeError, UsageError
 
 if TYPE_CHECKING:
-    from bridge.cloud import Endpoint
+    from bridge.cloud import JobsLink
     from bridge.fota import RouteOpener, UpdateOptions
     from bridge.fota.agent import Agent, SourceMaker
     from bridge.fota.bench_file import Bench, BenchBoard
@@ -35,6 +35,7 @@ _OF_ONE_BOARD: Final = frozenset(
             "private_key",
             "ca",
             "client_id",
+            "gateway",
             "port",
             "serial_number",
             "baud",
@@ -58,6 +59,7 @@ class BenchWork:
         journal_file: The journal of all boards; None for the bench's own.
         once: One job on each board.
         json: Events as JSON on stdout.
+        connection: How the cloud is spoken to.
     """
 
     options: "UpdateOptions"
@@ -66,6 +68,7 @@ class BenchWork:
     journal_file: Path | None
     once: bool
     json: bool
+    connection: ConnectionOptions = field(default_factory=ConnectionOptions)
 
 
 def refuse_single_board_options(context: typer.Context) -> None:
@@ -147,7 +150,12 @@ class _Agents:
         with (
             port_for_us(place, self.owner),
             running_agent(
-                *(_endpoint(board, self.broker), board.thing or "", route_of(board), self.downloads),
+                *(
+                    _link(board, self.broker, self.work.connection),
+                    board.thing or "",
+                    route_of(board),
+                    self.downloads,
+                ),
                 options=replace(self.work.options, transfer_baud=board.transfer_baud),
                 on_event=self.view.of(board).show,
                 admission=self.work.admission,
@@ -195,17 +203,13 @@ def _check_cloud(bench: "Bench", boards: Sequence["BenchBoard"], endpoint: str |
     return broker
 
 
-def _endpoint(board: "BenchBoard", broker: str) -> "Endpoint":
-    from bridge.cloud import Endpoint  # noqa: PLC0415
-
+def _link(board: "BenchBoard", broker: str, connection: ConnectionOptions) -> "JobsLink":
     assert board.credentials is not None  # checked for all boards beforehand
-    host, port = split_endpoint(broker)
-    return Endpoint(
-        host,
-        port,
-        ca_file=board.credentials.ca_file,
-        cert_file=board.credentials.cert_file,
-        key_file=board.credentials.key_file,
+    return connection.link(
+        broker,
+        cert=board.credentials.cert_file,
+        private_key=board.credentials.key_file,
+        ca=board.credentials.ca_file,
         client_id=board.thing or "",
     )
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -95,6 +95,13 @@ def board(
             help="Build option of the SMP server, such as boot-mode or buffer-bytes=1024; repeatable."
         ),
     ] = None,
+    control: Annotated[
+        Path | None,
+        typer.Option(
+            help="Make a Unix socket here that takes orders: power on, power off, power cycle, reset, hold-button,"
+            " release-button."
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Serve a virtual board on a pty until interrupted (or told to end with SIGTERM)."""
@@ -103,6 +110,7 @@ def board(
     from bridge.virtual.board import VirtualBoard  # noqa: PLC0415
     from bridge.virtual.bootloader_options import options_from_text  # noqa: PLC0415
     from bridge.virtual.build_options import with_options  # noqa: PLC0415
+    from bridge.virtual.control_socket import ControlSocket  # noqa: PLC0415
     from bridge.virtual.modem import ModemOptions  # noqa: PLC0415
     from bridge.virtual.pty_server import PtyServer  # noqa: PLC0415
     from bridge.virtual.serial_modem_options import SerialModemOptions  # noqa: PLC0415
@@ -128,7 +136,14 @@ def board(
         button_held=button,
         serial_modem=SerialModemOptions(modem_full=modem_full),
     )
-    with until_interrupted() as wait, virtual, PtyServer(virtual) as pty, _linked(link, pty.path) as port:
+    orders = nullcontext() if control is None else ControlSocket(virtual, control)
+    with (
+        until_interrupted() as wait,
+        virtual,
+        PtyServer(virtual) as pty,
+        orders,
+        _linked(link, pty.path) as port,
+    ):
         if json:
             emit_json(
                 {"event": "ready", "port": str(port), "pty": pty.path, "model": model, "firmware": firmware}

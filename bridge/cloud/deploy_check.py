@@ -95,8 +95,8 @@ class ThingCheck:
                 "files",
                 f"the certificate is valid from {certificate.not_valid_before_utc:%Y-%m-%d}"
                 f" to {certificate.not_valid_after_utc:%Y-%m-%d}, and this computer says {now:%Y-%m-%d}",
-                "certificate-expired",
-                "Check this computer's clock, or make a new certificate.",
+                reason="certificate-expired",
+                hint="Check this computer's clock, or make a new certificate.",
             )
             return
         yield Finding(
@@ -113,16 +113,16 @@ class ThingCheck:
             yield Finding(
                 "registry",
                 f"this account and region do not know the certificate {name[:16]}...",
-                "certificate-unknown",
-                f"Make one with: nrf91-bridge thing create {thing}",
+                reason="certificate-unknown",
+                hint=f"Make one with: nrf91-bridge thing create {thing}",
             )
             return
         if found["status"] != "ACTIVE":
             yield Finding(
                 "registry",
                 f"the certificate is {found['status']}",
-                "certificate-inactive",
-                f"aws iot update-certificate --certificate-id {name} --new-status ACTIVE",
+                reason="certificate-inactive",
+                hint=f"aws iot update-certificate --certificate-id {name} --new-status ACTIVE",
             )
         arn = str(found["certificateArn"])
         with translated(f"see what is attached to the certificate of {thing}"):
@@ -132,16 +132,16 @@ class ThingCheck:
             yield Finding(
                 "registry",
                 "no policy is attached to the certificate, so it may do nothing",
-                "policy-missing",
-                f"Attach one with: nrf91-bridge thing create {thing} (it keeps key and certificate)",
+                reason="policy-missing",
+                hint=f"Attach one with: nrf91-bridge thing create {thing} (it keeps key and certificate)",
             )
         if thing not in things:
             yield Finding(
                 "registry",
                 f"the certificate is not attached to the thing {thing}"
                 + (f", but to {', '.join(things)}" if things else ""),
-                "thing-not-attached",
-                "Policies with ${iot:Connection.Thing...} variables allow nothing then."
+                reason="thing-not-attached",
+                hint="Policies with ${iot:Connection.Thing...} variables allow nothing then."
                 f" nrf91-bridge thing create {thing} attaches it.",
             )
         told = self._plane.access.mqtt_endpoint or self._plane.describe_endpoint()
@@ -149,8 +149,8 @@ class ThingCheck:
             yield Finding(
                 "registry",
                 f"the broker of this account and region is {told}, not {self._endpoint.host}",
-                "wrong-endpoint",
-                f"Give --endpoint {told}",
+                reason="wrong-endpoint",
+                hint=f"Give --endpoint {told}",
             )
         names = ", ".join(each["policyName"] for each in policies) or "none"
         yield Finding("registry", f"certificate {found['status']}, policies: {names}")
@@ -163,8 +163,8 @@ class ThingCheck:
             yield Finding(
                 "address",
                 f"there is no host {host}: {error.strerror or error}",
-                "endpoint-unknown",
-                "Copy the name from: aws iot describe-endpoint --endpoint-type iot:Data-ATS",
+                reason="endpoint-unknown",
+                hint="Copy the name from: aws iot describe-endpoint --endpoint-type iot:Data-ATS",
             )
             return
         try:
@@ -173,8 +173,8 @@ class ThingCheck:
             yield Finding(
                 "address",
                 f"nothing answers at {host}:{port}: {error.strerror or error}",
-                "broker-unreachable",
-                "A firewall may block the port; AWS IoT also takes MQTT on 443 (--endpoint HOST:443).",
+                reason="broker-unreachable",
+                hint="A firewall may block the port; AWS IoT also takes MQTT on 443 (--endpoint HOST:443).",
             )
             return
         yield Finding("address", f"{host}:{port} answers")
@@ -193,12 +193,12 @@ class ThingCheck:
         except ssl.SSLCertVerificationError as error:
             yield self._untrusted(error)
         except OSError as error:
-            reason = getattr(error, "reason", None) or error.strerror or error
+            why = getattr(error, "reason", None) or error.strerror or error
             yield Finding(
                 "tls",
-                f"the TLS handshake fails: {reason}",
-                "tls",
-                "Check host and port; a broker that refuses the certificate can look like this too.",
+                f"the TLS handshake fails: {why}",
+                reason="tls",
+                hint="Check host and port; a broker that refuses the certificate can look like this too.",
             )
         else:
             yield Finding("tls", f"{version}, the broker's certificate is for {self._endpoint.host}")
@@ -216,7 +216,10 @@ class ThingCheck:
                 "Give the authority's certificate with --ca: AmazonRootCA1.pem, or ca.pem of a local cloud."
             )
         return Finding(
-            "tls", f"the broker's certificate cannot be trusted: {error.verify_message}", "tls", hint
+            "tls",
+            f"the broker's certificate cannot be trusted: {error.verify_message}",
+            reason="tls",
+            hint=hint,
         )
 
     def _broker(self) -> Iterator[Finding]:
@@ -227,8 +230,8 @@ class ThingCheck:
                 yield Finding(
                     "connect",
                     f"the broker does not let client id {client_id!r} in: {problem}",
-                    "connection-refused-by-broker",
-                    f"The certificate must be active, and its policy must allow iot:Connect on client/{client_id}.",
+                    reason="connection-refused-by-broker",
+                    hint=f"The certificate must be active, and its policy must allow iot:Connect on client/{client_id}.",
                 )
                 return
             yield Finding("connect", f"the broker lets client id {client_id!r} in")
@@ -237,8 +240,8 @@ class ThingCheck:
                 yield Finding(
                     "subscribe",
                     f"the broker refuses the subscription to {refused[0]}",
-                    "subscription-refused",
-                    f"The policy must allow iot:Subscribe on topicfilter/{self._topics.prefix}*",
+                    reason="subscription-refused",
+                    hint=f"The policy must allow iot:Subscribe on topicfilter/{self._topics.prefix}*",
                 )
                 return
             yield Finding("subscribe", f"subscribed to {self._topics.prefix}...")
@@ -250,14 +253,15 @@ class ThingCheck:
             try:
                 answer = request(self._topics)
             except CloudError as error:
-                yield Finding(check, error.message, error.reason, _PUBLISH_HINTS[error.reason].format(prefix))
+                hint = _PUBLISH_HINTS[error.reason].format(prefix)
+                yield Finding(check, error.message, reason=error.reason, hint=hint)
                 return
             if answer.refusal is not None:
                 yield Finding(
                     check,
                     f"the Jobs service refuses ({answer.refusal}): {answer.text}",
-                    "jobs-refused",
-                    f"Is there a thing {self._topics.thing_name} in this account and region?",
+                    reason="jobs-refused",
+                    hint=f"Is there a thing {self._topics.thing_name} in this account and region?",
                 )
                 return
             yield Finding(check, answer.text)

@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bridge.board.power import CommandPower, PowerControl, PowerSwitch, UhubctlPower, VirtualPower
+from bridge.board.power import (
+    CommandPower,
+    PowerControl,
+    PowerSwitch,
+    SocketPower,
+    UhubctlPower,
+    VirtualPower,
+)
 from bridge.errors import UsageError
 from bridge.fota.bench_schema import (
     BenchTable,
@@ -223,6 +230,8 @@ def _power(
     match table:
         case None:
             return None
+        case VirtualPowerTable(control=Path() as control):
+            return SocketPower(directory / control.expanduser())
         case VirtualPowerTable():
             assert port is not None  # checked with the tables
             return VirtualPower(_virtual_board(port))

@@ -22,9 +22,10 @@ class _Table(BaseModel):
 
 
 class VirtualPowerTable(_Table):
-    """The switch of the virtual board that ``port`` names."""
+    """The switch of the virtual board that ``port`` names, or of one in another process by its control socket."""
 
     kind: Literal["virtual"]
+    control: Path | None = None
 
 
 class CommandPowerTable(_Table):
@@ -78,8 +79,11 @@ class BoardTable(_Table):
     def _fits_together(self) -> Self:
         if (self.cert is None) != (self.key is None):
             raise ValueError("cert and key are only of use together")
-        if isinstance(self.power, VirtualPowerTable) and not (self.port or "").startswith("virtual://"):
-            raise ValueError('power of kind "virtual" needs a port that begins with virtual://')
+        ours = (self.port or "").startswith("virtual://")
+        if isinstance(self.power, VirtualPowerTable) and ours is (self.power.control is not None):
+            raise ValueError(
+                'power of kind "virtual" needs a port that begins with virtual://, or else a control socket'
+            )
         return self
 
 

@@ -1,7 +1,6 @@
 """All boards of a bench at once, in one process: an agent and a thread for each, and none of them stops another."""
 
 import logging
-import threading
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -84,7 +83,7 @@ class Fleet:
         self._on_trouble = on_trouble
         self._on_end = on_end
         self._stop = clock.event()
-        self._lock = threading.Lock()
+        self._lock = clock.lock()
         self._agents: dict[str, WorkingAgent] = {}
         self._ends: dict[str, BoardEnd] = {}
 

@@ -6,12 +6,12 @@ of the host.
 
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from bridge import clock
 from bridge.errors import UsageError
 from bridge.fota.holder_lock import HolderLock
 from bridge.fota.journal_errors import corrupt_error, journal_error, shown, unusable_error
@@ -114,13 +114,13 @@ class JournalDb:
         Raises:
             BenchError: There is no room (``journal-full``).
         """
-        asked_s = time.monotonic()
+        asked_s = clock.monotonic()
         with self._mutex:
             self._sharers += 1
             if self._sharers < _SHARERS and self._reserved_s > asked_s:
                 return
             self._write_ballast()
-            self._sharers, self._reserved_s = 0, time.monotonic()
+            self._sharers, self._reserved_s = 0, clock.monotonic()
 
     def _write_ballast(self) -> None:
         with self.transaction() as connection:

@@ -54,6 +54,8 @@ MODEM_DELTA_MAGIC: Final = b"meDu"
 LOOK_ALIKE_TEXT: Final = b"nRF91 Bridge sample: a modem delta look-alike, no Nordic file"
 
 _MAX_BEHAVIOUR_BYTES: Final = 1024
+_MAX_NUMBER: Final = 24 * 3600 * 1000
+"""A day in milliseconds: no clock can wait for a number of hundreds of digits."""
 _MAX_CANDIDATES: Final = 16
 _LENGTH: Final = struct.Struct("<H")
 _DELTA_HEADER: Final = struct.Struct("<4x4sHH64s16s16s32s32sII32s")
@@ -117,7 +119,7 @@ def _decode_behaviour(block: bytes) -> dict[str, bool | int] | None:
 def _is_valid(key: str, value: object) -> bool:
     wanted = BEHAVIOUR_KEYS.get(key)
     if wanted is int:
-        return type(value) is int and value >= 0
+        return type(value) is int and 0 <= value <= _MAX_NUMBER
     return wanted is not None and isinstance(value, wanted)
 
 

@@ -42,6 +42,8 @@ from bridge.lab.mqtt_reasons import ReasonCode
 _log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S: Final = 10.0
+MAX_PACKETS_A_TURN: Final = 100
+"""About a millisecond of work; a flood of tiny packets must not keep others waiting."""
 
 
 class ClientConnection:
@@ -73,19 +75,26 @@ class ClientConnection:
         """MQTT client identifier, once connected."""
         return None if self._admission is None else self._admission.connect.client_id
 
-    def receive(self, data: bytes) -> None:
-        """Take bytes from the client."""
+    def receive(self, data: bytes) -> bool:
+        """Take bytes from the client.
+
+        Returns:
+            True when packets are left: the others' turn comes first, then call again without bytes.
+        """
         try:
-            for packet in self._reader.feed(data):
+            for count, packet in enumerate(self._reader.feed(data), 1):
                 if self._closed:
-                    return
+                    return False
                 self._handle(packet)
+                if count == MAX_PACKETS_A_TURN:
+                    return True
         except UnacceptableProtocolError as error:
             if self._admission is None:
                 self._refuse_version(error.level)
             self._close(None, error.message)
         except MalformedPacketError as error:
             self._close(error.reason_code, error.message)
+        return False
 
     def resume_writing(self) -> None:
         """The client's outgoing buffer has room again."""

@@ -64,15 +64,31 @@ class BrokerProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
         self._heard_at_s = self._loop.time()
+        if self._work(data):
+            self._transport.pause_reading()
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Work on what one turn of the loop was too short for, then read again."""
+        if self._transport.is_closing():
+            return
+        if self._work(b""):
+            self._loop.call_soon(self._go_on)
+        else:
+            self._transport.resume_reading()
+
+    def _work(self, data: bytes) -> bool:
         limit_s = self._client.silence_limit_s
+        more = False
         try:
-            self._client.receive(data)
+            more = self._client.receive(data)
         except Exception:  # noqa: BLE001 - a bug in a handler must cost this client only
             _log.exception("bug while handling a client's packet")
             self.cut()
         if self._client.silence_limit_s != limit_s:
             self._watch_silence()
             self._on_change()
+        return more
 
     @property
     def writable(self) -> bool:

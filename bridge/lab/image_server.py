@@ -24,7 +24,7 @@ from bridge.lab.presign import Presigner, signed_request
 from bridge.lab.s3_errors import S3Error, error_response
 
 PREFIX: Final = "/images/"
-_KEPT_REQUESTS: Final = 10_000
+_KEPT_REQUESTS: Final = 1_000
 
 
 @dataclass(frozen=True)

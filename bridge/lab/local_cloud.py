@@ -21,7 +21,7 @@ from bridge.cloud.thing_policy import policy_for, policy_name
 from bridge.errors import UsageError
 from bridge.lab.broker import Broker
 from bridge.lab.broker_faults import BrokerFaults
-from bridge.lab.broker_policy import Policy
+from bridge.lab.broker_limits import BrokerLimits
 from bridge.lab.broker_principals import PrincipalPolicy
 from bridge.lab.document_source import document_reader
 from bridge.lab.https_server import HttpsServer
@@ -36,7 +36,6 @@ from bridge.lab.presign import REGION, Presigner
 from bridge.lab.registry import Registry
 from bridge.lab.registry_model import RegistryRefusedError
 from bridge.lab.rest import jobs_routes, routes_of
-from bridge.lab.rest_identity import by_registry
 from bridge.lab.rest_registry import RegistryRest
 from bridge.lab.rest_values import thing_arn
 from bridge.lab.s3_places import find_object
@@ -53,8 +52,8 @@ BUCKET: Final = "nrf91-bridge"
 NOT_EMULATED: Final = (
     "IAM: signatures of S3 requests are verified, those of the Jobs and registry API are not",
     "job templates, maintenance windows, dynamic thing groups, package versions, namespaces of Greengrass",
-    "shadows, rules, fleet provisioning, MQTT 5, MQTT over WebSocket, QoS 2 (AWS refuses that too)",
-    "throttling but on request, and replaying a stored session at 10 messages a second",
+    "shadows, rules, lifecycle events, fleet provisioning, MQTT over WebSocket, QoS 2 (AWS refuses that too)",
+    "throughput limits, and sessions and retained messages that outlive this process",
     "quotas of an account; jobs and groups outlive this process only in a state directory",
 )
 """What a person used to AWS IoT Core must not expect here."""
@@ -79,8 +78,8 @@ class LocalCloud:
         mqtt_port: Port of the broker; 0 picks a free one.
         https_port: Port of images and the AWS-like API; 0 picks a free one.
         broker: ``builtin`` keeps AWS's rules best; ``mosquitto`` runs the installed program.
+        limits: Quotas of the built-in broker, such as :data:`~bridge.lab.broker_limits.AWS_LIMITS`.
         clock: Epoch seconds for the Jobs service.
-        policy: Who may do what at the built-in broker; by default each certificate only what is its thing's.
 
     Attributes:
         jobs: The Jobs store: ``create_job``, ``describe_execution``, ``cancel_job`` and more.
@@ -89,7 +88,7 @@ class LocalCloud:
         presigner: Signs URLs, and holds the key that S3 requests must be signed with.
 
     Raises:
-        UsageError: There is no such broker.
+        UsageError: There is no such broker, or quotas are wanted of mosquitto.
     """
 
     def __init__(
@@ -100,8 +99,8 @@ class LocalCloud:
         mqtt_port: int = 0,
         https_port: int = 0,
         broker: BrokerKind = "builtin",
+        limits: BrokerLimits | None = None,
         clock: Clock = time.time,
-        policy: Policy | None = None,
     ) -> None:
         if broker not in get_args(BrokerKind):
             raise UsageError(
@@ -111,9 +110,11 @@ class LocalCloud:
         self._host = host
         self._mqtt_port = mqtt_port
         self._https_port = https_port
+        if limits is not None and broker != "builtin":
+            raise UsageError("quotas need the built-in broker", reason="no-builtin-broker")
         self._broker_kind = broker
+        self._limits = limits
         self._clock = clock
-        self._policy = policy
         self._stack = ExitStack()
         self._broker: Broker | None = None
         self.presigner = Presigner(clock)
@@ -268,7 +269,7 @@ class LocalCloud:
                 mqtt_endpoint=self._endpoint_text,
                 clock=self._clock,
                 read_document=document_reader(self.buckets),
-                things_of=by_registry(self.registry),
+                principals=self.registry,
             ),
             s3.rest_route,
         ]
@@ -288,8 +289,9 @@ class LocalCloud:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(cert_file, key_file)
         tls.load_verify_locations(self.ca_file)
-        policy = self._policy or PrincipalPolicy(self.registry)
-        broker = stack.enter_context(Broker(tls, host=self._host, port=self._mqtt_port, policy=policy))
+        policy = PrincipalPolicy(self.registry)
+        broker = Broker(tls, host=self._host, port=self._mqtt_port, policy=policy, limits=self._limits)
+        stack.enter_context(broker)
         self._broker, self._mqtt_port = broker, broker.port
         return BrokerFront(broker)
 

@@ -17,6 +17,8 @@ from bridge.lab.mqtt_encode import encode_packet
 from bridge.lab.mqtt_packets import MQTT_3_1_1, Connect, Publish
 
 MAX_QUEUED: Final = 10_000
+MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
+"""Payloads that wait for one client; more are lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Session:
         self._waiting: deque[_Queued] = deque()
         self._stored: deque[_Queued] = deque()
         self._in_flight: OrderedDict[int, _Queued] = OrderedDict()
+        self._queued_bytes = 0
         self._last_packet_id = 0
 
     def connected(self, connect: Connect, access: Access) -> None:
@@ -94,8 +97,13 @@ class Session:
         Returns:
             False when the queue is full and the message is lost.
         """
-        if len(self._waiting) + len(self._stored) >= MAX_QUEUED:
+        size = len(message.publish.payload)
+        if (
+            len(self._waiting) + len(self._stored) >= MAX_QUEUED
+            or self._queued_bytes + size > MAX_QUEUED_BYTES
+        ):
             return False
+        self._queued_bytes += size
         self._waiting.append(_Queued(message, retain))
         return True
 
@@ -106,6 +114,7 @@ class Session:
             queued = queue.popleft()
             publish = queued.message.outgoing(1, retain=queued.retain, now_s=now_s)
             if publish is None or not self.access.may_receive(publish.topic) or not self.fits(publish):
+                self._queued_bytes -= len(queued.message.publish.payload)
                 continue
             packet = replace(publish, packet_id=self._new_packet_id())
             self._in_flight[packet.packet_id] = queued
@@ -121,7 +130,11 @@ class Session:
 
     def acknowledge(self, packet_id: int) -> bool:
         """Forget a message that the client has; False when that packet id was not in flight."""
-        return self._in_flight.pop(packet_id, None) is not None
+        queued = self._in_flight.pop(packet_id, None)
+        if queued is None:
+            return False
+        self._queued_bytes -= len(queued.message.publish.payload)
+        return True
 
     @property
     def has_stored(self) -> bool:

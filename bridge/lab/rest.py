@@ -2,7 +2,7 @@
 
 Method, path and members of every call come from AWS's models (:mod:`bridge.lab.aws_shapes`); a handler gets the members of a
 request that keeps to its shape, and gives those of the response. The two services share paths; with one host name for both, the
-service named in the SigV4 credential scope tells them apart; a request without one is a device's if it came with a client
+service named in the SigV4 credential scope tells them apart. A request without one is a device's if it came with a client
 certificate, and otherwise for the control plane. Signatures are not verified: whoever reaches the port may use it.
 """
 
@@ -20,13 +20,14 @@ from bridge.lab.aws_shapes import Operation, ServiceName, service
 from bridge.lab.jobs_model import JobsRejectedError, RejectionCode
 from bridge.lab.jobs_state import Clock
 from bridge.lab.jobs_store import JobsStore
+from bridge.lab.principal import PrincipalSource
 from bridge.lab.registry_model import RegistryRefusedError
 from bridge.lab.rest_control import ControlRest, DocumentReader
 from bridge.lab.rest_device import DeviceRest
 from bridge.lab.rest_errors import error_response, refusal_response
 from bridge.lab.rest_executions import ExecutionsRest
 from bridge.lab.rest_groups import GroupsRest
-from bridge.lab.rest_identity import ThingsOf, by_common_name, client_certificate, forbidden, is_signed
+from bridge.lab.rest_identity import DeviceGate, certificate_of
 from bridge.lab.rest_members import read_members
 from bridge.lab.rest_tags import TagsRest
 from bridge.lab.rest_things import ThingsRest
@@ -55,7 +56,7 @@ def jobs_routes(
     mqtt_endpoint: Callable[[], str],
     clock: Clock = time.time,
     read_document: DocumentReader | None = None,
-    things_of: ThingsOf = by_common_name,
+    principals: PrincipalSource | None = None,
 ) -> list[BaseRoute]:
     """Give starlette routes for both planes.
 
@@ -64,9 +65,9 @@ def jobs_routes(
         mqtt_endpoint: Gives the ``host:port`` that DescribeEndpoint names.
         clock: The store's clock.
         read_document: Reads the S3 object that a job's ``documentSource`` names; without it such jobs are refused.
-        things_of: Tells the things that a device's certificate speaks for.
+        principals: Who is behind a client certificate; without it, the thing of its common name.
     """
-    return routes_of(jobs_handlers(store, mqtt_endpoint, clock, read_document), things_of)
+    return routes_of(jobs_handlers(store, mqtt_endpoint, clock, read_document), principals)
 
 
 def jobs_handlers(
@@ -88,20 +89,25 @@ def jobs_handlers(
 
 
 def routes_of(
-    services: Mapping[ServiceName, Handlers], things_of: ThingsOf = by_common_name
+    services: Mapping[ServiceName, Handlers], principals: PrincipalSource | None = None
 ) -> list[BaseRoute]:
     """Give routes for handlers, each at its operation's method and path.
 
     Args:
-        services: Handlers by service; operations at the same method and path are told apart by the request's signature.
-        things_of: Tells the things that a device's certificate speaks for.
+        services: Handlers by service; operations at the same method and path are told apart by the request's signature, or
+            by its certificate.
+        principals: Who is behind a client certificate.
     """
+    gate = DeviceGate(principals)
     table: dict[tuple[str, str], dict[str, _Endpoint]] = {}
     for name, handlers in services.items():
         for key, handler in handlers.items():
             operation = service(name).operations[key]
             at = (operation.method, _path(operation))
-            table.setdefault(at, {})[name] = _endpoint(operation, handler, things_of)
+            endpoint = _endpoint(operation, handler)
+            table.setdefault(at, {})[name] = (
+                _guarded(gate, operation, endpoint) if name == DATA_PLANE else endpoint
+            )
     # Fixed parts of a path go before members: ``…/jobs/$next`` before ``…/jobs/{jobId}``.
     ordered = sorted(table.items(), key=lambda entry: entry[0][1].replace("{", "~"))
     return [Route(path, _by_service(choices), methods=[method]) for (method, path), choices in ordered]
@@ -125,25 +131,29 @@ def _by_service(choices: Mapping[str, _Endpoint]) -> _Endpoint:
     async def choose(request: Request) -> Response:
         match = _SIGV4_SERVICE.search(request.headers.get("authorization", ""))
         if match is not None:
-            wanted = match.group(1)
+            wanted = choices.get(match.group(1), first)
         else:
-            is_device = not is_signed(request) and client_certificate(request) is not None
-            wanted = DATA_PLANE if is_device else CONTROL_PLANE
-        return await choices.get(wanted, first)(request)
+            wanted = choices.get(DATA_PLANE, first) if certificate_of(request) else first
+        return await wanted(request)
 
     return choose
 
 
-def _endpoint(operation: Operation, handler: Handler, things_of: ThingsOf) -> _Endpoint:
+def _guarded(gate: DeviceGate, operation: Operation, endpoint: _Endpoint) -> _Endpoint:
+    async def guarded(request: Request) -> Response:
+        return gate.refusal(operation, request) or await endpoint(request)
+
+    return guarded
+
+
+def _endpoint(operation: Operation, handler: Handler) -> _Endpoint:
     async def answer(request: Request) -> Response:
-        if operation.service == DATA_PLANE and (refusal := forbidden(request, things_of)) is not None:
-            return refusal
         try:
             return JSONResponse(dict(handler(await read_members(operation, request))))
         except JobsRejectedError as rejection:
             return error_response(operation, rejection)
-        except RegistryRefusedError as refused:
-            return refusal_response(refused)
+        except RegistryRefusedError as refusal:
+            return refusal_response(refusal)
         except Exception:  # noqa: BLE001 - the caller gets an answer, the log the bug
             _log.exception("bug while answering %s", operation.name)
             bug = JobsRejectedError(RejectionCode.INTERNAL_ERROR, "the local cloud failed; see its log")

@@ -121,11 +121,11 @@ class Cable:
 
     def read(self, size: int, timeout_s: float | None = None) -> bytes:
         """Take up to ``size`` bytes from the board; fewer after a timeout or :meth:`cancel_read`."""
-        deadline = None if timeout_s is None else clock.monotonic() + timeout_s
         with self._host:
-            while len(self._to_host) < size and not self._cancel_read and self._settings.is_open:
-                if not self._wait_host(deadline):
-                    break
+            self._host.wait_for(
+                lambda: len(self._to_host) >= size or self._cancel_read or not self._settings.is_open,
+                timeout_s,
+            )
             self._cancel_read = False
             data = bytes(self._to_host[:size])
             del self._to_host[:size]

@@ -55,17 +55,17 @@ class Timeline:
 
     Args:
         timing: Real follows the wall clock; simulated jumps to the next event.
-        wall_ns: The wall clock, for tests.
+        wall_ns: The wall clock, for tests; that of this world otherwise.
 
     Attributes:
         late_events: At real timing: how many events happened so late that a host could notice, because this machine had
             other things to do.
     """
 
-    def __init__(self, timing: Timing, wall_ns: Callable[[], int] = clock.monotonic_ns) -> None:
+    def __init__(self, timing: Timing, wall_ns: Callable[[], int] | None = None) -> None:
         self.timing = timing
-        self._wall_ns = wall_ns
-        self._epoch_ns = wall_ns()
+        self._wall_ns = wall_ns or clock.nanosecond_clock()
+        self._epoch_ns = self._wall_ns()
         self._now_ns = 0
         self._events: list[tuple[int, int, Timer]] = []
         self._order = itertools.count()
@@ -91,7 +91,9 @@ class Timeline:
         if self.timing is Timing.REAL:
             now_ns = self._wall_ns() - self._epoch_ns
             next_ns = self._next_ns()
-            self._now_ns = max(self._now_ns, now_ns if next_ns is None else min(now_ns, next_ns))
+            if next_ns is not None and next_ns < now_ns:
+                now_ns = next_ns
+            self._now_ns = max(self._now_ns, now_ns)
 
     def run_due(self) -> float | None:
         """Let the next event happen if its time has come.
@@ -119,6 +121,10 @@ class Timeline:
         self._events.clear()
 
     def _next_ns(self) -> int | None:
-        while self._events and not self._events[0][2].active:
-            heapq.heappop(self._events)
-        return self._events[0][0] if self._events else None
+        events = self._events
+        while events:
+            first = events[0]
+            if first[2].active:
+                return first[0]
+            heapq.heappop(events)
+        return None

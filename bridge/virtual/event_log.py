@@ -10,7 +10,7 @@ from bridge.virtual.events import BoardEvent
 
 _log = logging.getLogger(__name__)
 
-KEPT_EVENTS: Final = 4096
+KEPT_EVENTS: Final = 1024
 """Far more than any test looks at; a board that is served for weeks must not grow."""
 
 Listener = Callable[[BoardEvent], None]

@@ -112,7 +112,10 @@ class ByteFaults:
         """
         first = self._position
         self._position += len(data)
-        self._strike()
+        if self._next_random < self._position:
+            self._strike()
+        if not self._faults:
+            return data
         hits = sorted(number for number in self._faults if first <= number < self._position)
         if not hits:
             return data

@@ -4,10 +4,15 @@ Frames are 8N1: a start bit (low), eight data bits from the lowest, a stop bit (
 middle of each bit and tolerate a few per cent.
 """
 
+import functools
 from typing import Final
 
 _TOLERANCE: Final = 0.03
 _FRAME_BITS: Final = 10
+_REMEMBERED: Final = 1024
+"""So many pieces of data are remembered: hosts that look for the rate say the same over and over."""
+_LEVELS: Final = tuple((0, *((byte >> bit) & 1 for bit in range(8)), 1) for byte in range(256))
+"""What is on the line for each byte, bit by bit."""
 
 
 def rates_match(sender_baud: int, receiver_baud: int) -> bool:
@@ -17,9 +22,12 @@ def rates_match(sender_baud: int, receiver_baud: int) -> bool:
 
 def receive(data: bytes, sender_baud: int, receiver_baud: int) -> bytes:
     """What arrives; frames with a bad stop bit are dropped, as UARTE does on a framing error."""
-    if rates_match(sender_baud, receiver_baud):
-        return data
-    levels = [level for byte in data for level in (0, *((byte >> bit) & 1 for bit in range(8)), 1)]
+    return data if rates_match(sender_baud, receiver_baud) else _sampled(data, sender_baud, receiver_baud)
+
+
+@functools.lru_cache(_REMEMBERED)
+def _sampled(data: bytes, sender_baud: int, receiver_baud: int) -> bytes:
+    levels = [level for byte in data for level in _LEVELS[byte]]
     step = sender_baud / receiver_baud  # sender bits that pass in one receiver bit
     received = bytearray()
     position = 0.0

@@ -67,8 +67,9 @@ class ModemFlash:
                 erased += 1
             piece, data = data[: PAGE_BYTES - start], data[PAGE_BYTES - start :]
             content = self._pages[page]
-            old = content[start : start + len(piece)]
-            content[start : start + len(piece)] = bytes(a & b for a, b in zip(old, piece, strict=True))
+            old = int.from_bytes(content[start : start + len(piece)], "little")
+            new = old & int.from_bytes(piece, "little")
+            content[start : start + len(piece)] = new.to_bytes(len(piece), "little")
             address += len(piece)
         return erased
 

@@ -13,6 +13,7 @@ MAX_COMMAND_BYTES: Final = 8192
 """Serial Modem's largest AT buffer; a longer command is answered ``ERROR`` and the rest is read afresh."""
 
 _GRAMMAR: Final = re.compile(r"AT(?:E[01]|[+%#][A-Z0-9_]+(?:\?|=.*)?)?", re.IGNORECASE | re.DOTALL)
+_BEGIN: Final = re.compile(rb"[aA]")
 _BACKSPACE: Final = (0x08, 0x7F)
 _QUOTE: Final = 0x22
 
@@ -106,12 +107,22 @@ class AtCommandReader:
 
     def next_line(self) -> CommandLine | None:
         """The next complete line, or None when more bytes are needed."""
-        for index, byte in enumerate(self._unread):
-            line = self._accept(byte)
+        unread, index = self._unread, 0
+        while index < len(unread):
+            if not self._line:
+                begin = _BEGIN.search(unread, index)
+                if begin is None:
+                    self._inside_quotes = False
+                    break
+                if begin.start() > index:
+                    self._inside_quotes = False
+                    index = begin.start()
+            line = self._accept(unread[index])
+            index += 1
             if line is not None:
-                del self._unread[: index + 1]
+                del unread[:index]
                 return line
-        self._unread.clear()
+        unread.clear()
         return None
 
     def _accept(self, byte: int) -> CommandLine | None:

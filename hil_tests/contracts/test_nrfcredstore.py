@@ -15,6 +15,8 @@ import pytest
 from cryptography import x509
 
 from bridge.board import Board
+from bridge.board.credential_files import find_thing_files
+from bridge.board.credentials import CredentialStore
 from bridge.errors import BoardRefusedError
 from bridge.lab.pki import LabPki
 from bridge.lab.sample_images import SampleImages
@@ -124,3 +126,35 @@ def test_what_the_tool_wrote_follows_the_modems_rules(
         opened.at.command("AT+CFUN=4")
         opened.at.command("AT%CMNG=3,42,2")
         assert len(opened.at.command("AT%CMNG=1,42")) == 1
+
+
+def test_what_we_write_the_tool_lists_and_what_it_writes_we_know(pty: PtyServer, tmp_path: Path) -> None:
+    LabPki(tmp_path).issue_client("thing-a")
+    tool, files = NrfCredStore(pty.path), find_thing_files(tmp_path)
+    with Board.open(pty.path) as board:
+        ours = CredentialStore(board).write(42, files.read())
+    assert tool.listed() == {
+        (42, "ROOT_CA_CERT"): ours[0].sha256,
+        (42, "CLIENT_CERT"): ours[1].sha256,
+        (42, "CLIENT_KEY"): ours[2].sha256,
+    }
+    tool("delete", "42", "CLIENT_KEY")
+    tool("write", "42", "CLIENT_KEY", str(files.key_file))
+    with Board.open(pty.path) as board:
+        store = CredentialStore(board)
+        assert store.entries(42) == ours
+        assert store.write(42, files.read()) == ours  # nothing to be replaced: it is all there
+
+
+def test_a_key_of_ours_is_listed_by_the_tool_and_openssl_believes_its_request(
+    pty: PtyServer, tmp_path: Path
+) -> None:
+    with Board.open(pty.path) as board:
+        request = CredentialStore(board).generate_key(43, subject="CN=thing-a,O=Bench")
+    file = tmp_path / "thing-a.csr"
+    file.write_bytes(request)
+    assert set(NrfCredStore(pty.path).listed()) == {(43, "CLIENT_KEY")}
+    command = ["openssl", "req", "-inform", "DER", "-in", str(file), "-verify", "-noout", "-subject"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert "verify OK" in done.stdout + done.stderr
+    assert "thing-a" in done.stdout

@@ -9,6 +9,7 @@ import cbor2
 
 from bridge.errors import BridgeError
 from bridge.image.mcuboot import BOOT_MAGIC, HEADER_BYTES
+from bridge.image.sample import BEHAVIOUR_MAGIC
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual.applications import FIRMWARE
 from bridge.virtual.board import VirtualBoard
@@ -25,6 +26,7 @@ from hil_tests.fuzz.board_driver import BoardDriver
 from hil_tests.fuzz.choices import Choices
 from hil_tests.fuzz.smp import messages, odd_bodies
 from hil_tests.fuzz.target import Target
+from hil_tests.unit.image import build
 
 _AT_NAMES = (
     *(
@@ -61,6 +63,7 @@ _AT_TAILS = (
 )
 _GROUPS = (0, 1, 65, 2, 63)
 _SMALL_BYTES = 4096
+_RUN_BYTES = (0, 0, 0, 0, 0, 256, 512, 1024, 2048, 4096, 8192)
 _MODELS = tuple(sorted(BOARD_MODELS))
 
 
@@ -120,7 +123,7 @@ def _do(driver: BoardDriver, choices: Choices) -> None:
         case 6:
             driver.send(encode_frame(_message(choices), choices.of((127, 512, 8192))))
         case 7:
-            driver.send(bytes([choices.byte()]) * choices.number(2))
+            driver.send(bytes([choices.byte()]) * (choices.byte() + choices.of(_RUN_BYTES)))
         case _:
             _handle(board, choices)
 
@@ -171,7 +174,11 @@ def fuzz_flash(data: bytes) -> None:
 
 def _program(board: VirtualBoard, choices: Choices) -> None:
     slot = choices.of(_partitions(board.layout))
-    match choices.byte() % 6:
+    match choices.byte() % 7:
+        case 6:
+            text = b"{" + choices.piece() + b"}"
+            block = BEHAVIOUR_MAGIC + len(text).to_bytes(2, "little") + text
+            offset, content = 0, build.mcuboot(choices.take(8) + block, version=(1, 0, choices.byte(), 0))
         case 0:
             offset, content = 0, _image(choices.of(("1.0.0", "1.0.1", "0.9.0")))
         case 1:
@@ -252,12 +259,19 @@ def flash_seeds() -> list[bytes]:
         bytes([0, 2]) + bytes(40) + image_ok + copy_done + info for image_ok, copy_done, info in _TRAILERS
     ]
     seeds = [b"\0\0\1" + images, b"\0\0\1" + images + request]
+    seeds += [bytes([0, 0, 0, 0, 6, len(text)]) + text + bytes(9) for text in _BEHAVIOURS]
     for model in range(len(_MODELS)):
         seeds += [bytes([model, 0, 1]) + images + bytes([0, 1]) + flag for flag in flags]
         seeds.append(bytes([model, 0, 1]) + images + request + bytes([0, 1, 0, 4, 0, 0, 16, 40, 0]))
     return seeds
 
 
+_BEHAVIOURS = (
+    b'"ready_delay_ms":1' + b"0" * 220,
+    b'"crash_loop":true',
+    b'"confirm":1,"registers":[]',
+    b'"":',
+)
 _ERASED = b"\xff" * 8
 _SET = b"\x01" + b"\xff" * 7
 _TRAILERS = (

@@ -55,8 +55,8 @@ def fuzz_broker(data: bytes) -> None:
     cut = choices.number(1)
     rest = choices.rest()
     for part in (rest[:cut], rest[cut:]):
-        if not bad_link.closed:
-            bad.receive(part)
+        while not bad_link.closed and bad.receive(part):
+            part = b""  # noqa: PLW2901 - the rest of it
     timers.advance(1)
     bad.lost()
     assert router.connected == {"good"}

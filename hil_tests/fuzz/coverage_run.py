@@ -96,6 +96,7 @@ def fuzz(
                     f"-max_total_time={seconds:.0f}",
                     f"-max_len={target.max_bytes}",
                     f"-timeout={INPUT_TIMEOUT_S}",
+                    f"-report_slow_units={INPUT_TIMEOUT_S}",
                 ),
                 *(f"-rss_limit_mb={MEMORY_LIMIT_MB}", f"-artifact_prefix={findings}/{target.name}-"),
             ],

@@ -28,15 +28,101 @@ _HEADERS = (
 )
 _STATUSES = (200, 206, 301, 307, 304, 400, 403, 404, 412, 416, 429, 500, 503, 599)
 _SIZE_BYTES = 10_000
+_ODD_VALUES: tuple[object, ...] = (
+    *(
+        None,
+        True,
+        False,
+        -1,
+        1.5,
+        1e300,
+        float("inf"),
+        float("nan"),
+        2**64,
+        16,
+        [],
+        {},
+        [[]],
+        {"url": "http://h"},
+    ),
+    *(
+        "",
+        " ",
+        "\0",
+        "\ud800",
+        "1" * 5000,
+        "0" * 64,
+        "F" * 64,
+        "app_fw_update",
+        "modem_fw_update",
+        "${aws:iot:x}",
+    ),
+)
+_PIECES = (
+    *(
+        "",
+        "http",
+        "https",
+        ":",
+        "://",
+        "/",
+        "//",
+        "h",
+        "host.example",
+        "[::1]",
+        "[",
+        "]",
+        "@",
+        ":0",
+        ":65536",
+        "?x=1",
+        "#y",
+    ),
+    *(
+        "%",
+        "%zz",
+        " ",
+        "\\",
+        "..",
+        "\N{FULLWIDTH LATIN SMALL LETTER A}",
+        "xn--",
+        "\N{SNOWMAN}",
+        "." * 70,
+        "v1.2",
+        "S3",
+    ),
+)
 
 
 def fuzz_document(data: bytes) -> None:
-    """Any JSON as a job document; what is accepted can be written and read again."""
+    """Any JSON as a job document, or one with odd values; what is accepted can be written and read again."""
+    choices = Choices(data)
+    if choices.flag():
+        _document(_built_document(choices))
+        return
     try:
-        decoded: object = json.loads(data)
+        decoded: object = json.loads(choices.rest())
     except (ValueError, RecursionError):
         return
     _document(decoded)
+
+
+def _built_document(choices: Choices) -> dict[str, object]:
+    location = {name: _value(choices) for name in ("url", "protocol", "host", "path") if choices.flag()}
+    members = ("operation", "fwversion", "size", "sha256", "board", "image_index")
+    return {"location": location, **{name: _value(choices) for name in members if choices.flag()}}
+
+
+def _value(choices: Choices) -> object:
+    match choices.byte() % 4:
+        case 0:
+            return choices.of(_ODD_VALUES)
+        case 1:
+            return choices.of(_PIECES) + choices.piece().decode("utf-8", "replace")
+        case 2:
+            return choices.of(_PIECES) + choices.of(_PIECES) + choices.of(_PIECES)
+        case _:
+            return choices.number(choices.byte() % 10)
 
 
 def _document(decoded: object) -> None:
@@ -124,7 +210,11 @@ def document_seeds() -> list[bytes]:
         '{"location":{"protocol":"http","host":"[::1","path":"a"}}',
         "[" * 900 + "]" * 900,
     )
-    return [json.dumps(document).encode() for document in documents()] + [text.encode() for text in odd]
+    raw = [json.dumps(document).encode() for document in documents()] + [text.encode() for text in odd]
+    url = bytes([1, 1, 2, 2, 4, 8])
+    return [b"\0" + text for text in raw] + [
+        url + bytes([0, 0, 0, 1, 0, number] * 6) for number in range(len(_ODD_VALUES))
+    ]
 
 
 def message_seeds() -> list[bytes]:

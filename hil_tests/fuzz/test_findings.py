@@ -13,6 +13,7 @@ from bridge.cloud.document import DocumentError, parse_document
 from bridge.cloud.job_messages import read_execution, read_reply
 from bridge.errors import BenchError, CloudError, ImageRefusedError, LinkError
 from bridge.image.archive import read_archive
+from bridge.image.sample import BEHAVIOUR_MAGIC, find_behaviour
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.layout import layout_of
 from bridge.virtual.mcuboot import boot
@@ -133,3 +134,8 @@ def test_a_torn_trailer_with_the_size_of_a_swap_that_no_flash_has_room_for() -> 
     outcome = boot(flash, layout, [])
     assert not outcome.bootable
     assert "assertion failed" in outcome.log[-1]
+
+
+def test_an_application_that_would_be_ready_in_ten_to_the_two_hundredth_milliseconds() -> None:
+    text = b'{"ready_delay_ms":1' + b"0" * 200 + b"}"
+    assert find_behaviour(BEHAVIOUR_MAGIC + struct.pack("<H", len(text)) + text) == {}

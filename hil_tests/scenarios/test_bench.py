@@ -18,6 +18,7 @@ from bridge.lab.jobs_model import ExecutionStatus
 from bridge.lab.local_cloud import LocalCloud
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual.board import VirtualBoard
+from bridge.virtual.control_socket import ControlSocket
 from bridge.virtual.pty_server import PtyServer
 from hil_tests.scenarios.conftest import image_facts
 
@@ -251,6 +252,23 @@ def test_status_finds_programs_that_know_nothing_of_our_locks(
 
     (row,) = _events(capsys.readouterr().out)
     assert (row["state"], row["holder"]) == ("held", f"sleep (process {holder.pid})")
+
+
+def test_power_is_switched_of_named_boards_only(rack: Rack, capsys: pytest.CaptureFixture[str]) -> None:
+    board = VirtualBoard(firmware="at_client")
+    with board, ControlSocket(board, rack.directory / "v"):
+        rack.file.write_text("[boards.1]\nname='v'\npower={kind='virtual',control='v'}\n[boards.2]")
+
+        assert (
+            rack.command("bench", "power", "off", "--bench", str(rack.file), "--bench-board", "v", "--json")
+            == 0
+        )
+        board.wait_for_event("power-off")
+        assert _events(capsys.readouterr().out)[0]["action"] == "off"
+        assert rack.command("bench", "power", "on", "--bench", str(rack.file)) == 2
+        assert "which boards is not said" in capsys.readouterr().err
+        assert rack.command("bench", "power", "on", "--bench", str(rack.file), "--bench-board", "2") == 2
+        assert "[boards.2] has no power" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ other interleavings. Programs live in processes that can be killed at any moment
 of their threads has an effect on the world from then on.
 """
 
+import functools
 import heapq
 import itertools
 import math
@@ -52,20 +53,44 @@ class Process:
         self.tasks: dict[Task, None] = {}
 
 
-class Task:
-    """One thread of the simulated world."""
+class Carrier:
+    """A thread of the real world that carries one of the simulated world, and another one after that."""
 
-    def __init__(self, name: str, process: Process) -> None:
-        self.name = name
-        self.process = process
+    def __init__(self) -> None:
         self.baton = threading.Lock()
         self.baton.acquire()
+        self.life: Callable[[], None] | None = None
+        self.thread = threading.Thread(target=self._run, name="simulated", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        while True:
+            self.baton.acquire()
+            if self.life is None:
+                return
+            self.life()
+
+    def dismiss(self) -> None:
+        """End it, idle as it is."""
+        self.life = None
+        self.baton.release()
+        self.thread.join()
+
+
+class Task:
+    """One thread of the simulated world; who has its baton runs."""
+
+    def __init__(self, name: str, process: Process, baton: threading.Lock) -> None:
+        self.name = name
+        self.process = process
+        self.baton = baton
         self.waits = 0
         self.waiting = False
         self.woken = False
         self.done = False
         self.joining: list[Task] = []
         self.thread_id: int | None = None
+        self.look: Callable[[], bool] | None = None
 
 
 class Scheduler:
@@ -90,7 +115,9 @@ class Scheduler:
         self._standstill = 0
         self._stuck: str | None = None
         self._processes: list[Process] = []
-        self._main = Task("main", self.process("main"))
+        self._idle: list[Carrier] = []
+        self._main = Task("main", self.process("main"), threading.Lock())
+        self._main.baton.acquire()
         self._current = self._main
 
     def monotonic_ns(self) -> int:
@@ -116,9 +143,10 @@ class Scheduler:
 
     def spawn(self, process: Process, name: str, target: Callable[[], object]) -> Task:
         """Begin a thread; it runs when whoever asks waits."""
-        task = Task(name, process)
+        carrier = self._idle.pop() if self._idle else Carrier()
+        task = Task(name, process, carrier.baton)
         process.tasks[task] = None
-        threading.Thread(target=self._live, args=(task, target), name=name, daemon=True).start()
+        carrier.life = functools.partial(self._live, carrier, task, target)
         task.waiting = True
         self.wake(task)
         return task
@@ -163,8 +191,12 @@ class Scheduler:
             if task is not self._current:
                 self.wake(task)
 
-    def _live(self, task: Task, target: Callable[[], object]) -> None:
-        task.baton.acquire()
+    def dismiss(self) -> None:
+        """Let go of the threads that nobody needs any more."""
+        while self._idle:
+            self._idle.pop().dismiss()
+
+    def _live(self, carrier: Carrier, task: Task, target: Callable[[], object]) -> None:
         task.thread_id = threading.get_ident()
         try:
             target()
@@ -177,6 +209,7 @@ class Scheduler:
         del task.process.tasks[task]
         for waiting in task.joining:
             self.wake(waiting)
+        self._idle.append(carrier)
         following = self._next()
         self._current = following
         following.baton.release()
@@ -201,6 +234,11 @@ class Scheduler:
                     found.append(f"{process.name}/{task.name}: {' < '.join(places)}")
         return found
 
+    @property
+    def current(self) -> Task:
+        """The running thread."""
+        return self._current
+
     # --- taking turns ---------------------------------------------------------------------------------------
 
     def enter(self) -> Task:
@@ -222,8 +260,14 @@ class Scheduler:
             raise StuckError(f"{task.name} runs for ever without waiting for anything")
         return task
 
-    def block(self, timeout: float | None) -> bool:
+    def block(self, timeout: float | None, look: Callable[[], bool] | None = None) -> bool:
         """Let others run until somebody wakes the running thread, or for so many seconds.
+
+        Args:
+            timeout: Seconds; None for as long as it takes.
+            look: What the thread does first of all when it goes on, done for it by whichever thread runs then: that saves the
+                way there and back of one that only looks and waits again. Tells whether it has more to do; if not, it has
+                called :meth:`wait_on`. It must not wait.
 
         Returns:
             Whether it was woken.
@@ -233,12 +277,11 @@ class Scheduler:
             StuckError: In the main thread: nobody can go on, or time is up.
         """
         task = self._current
-        task.waits += 1
-        task.waiting, task.woken = True, False
-        if timeout is not None:
-            # Rounded up, so that a deadline that was waited for has passed.
-            until_ns = self._now_ns + max(0, math.ceil(timeout * NS_PER_S))
-            heapq.heappush(self._timers, (until_ns, next(self._order), task, task.waits))
+        if timeout is not None and not self._ready and self._jump(timeout):
+            task.waits += 2  # as if it had begun and ended
+            return False
+        task.look = look
+        self.wait_on(task, timeout)
         following = self._next()
         if following is not task:
             self._current = following
@@ -252,6 +295,46 @@ class Scheduler:
             raise KilledError
         return task.woken
 
+    def _jump(self, timeout: float) -> bool:
+        """Let time go on to the end of the running thread's wait, if nothing comes before that."""
+        until_ns = self._end_ns(timeout)
+        timers = self._timers
+        while timers and timers[0][2].waits != timers[0][3]:
+            heapq.heappop(timers)
+        if until_ns > self._limit_ns or (timers and timers[0][0] <= until_ns):
+            return False
+        if until_ns > self._now_ns:
+            self._now_ns = until_ns
+            self._standstill = 0
+        return True
+
+    def _end_ns(self, timeout: float) -> int:
+        """When a wait ends; rounded up, so that a deadline that was waited for has passed."""
+        return self._now_ns + max(0, math.ceil(timeout * NS_PER_S))
+
+    def wait_on(self, task: Task, timeout: float | None) -> None:
+        """Note that a thread waits."""
+        task.waits += 1
+        task.waiting = True
+        task.woken = False
+        if timeout is not None:
+            heapq.heappush(self._timers, (self._end_ns(timeout), next(self._order), task, task.waits))
+
+    def may_look_for(self, task: Task) -> bool:
+        """Whether another thread may do for one what it does first when it goes on, were it its next step."""
+        process = task.process
+        return not (
+            process.dead
+            or task is self._main
+            or process.steps + 1 == process.kill_at_step
+            or self._standstill >= _LONGEST_STANDSTILL
+        )
+
+    def step_of(self, task: Task) -> None:
+        """A thread touches something shared, for which :meth:`may_look_for` it."""
+        task.process.steps += 1
+        self._standstill += 1
+
     def wake(self, task: Task) -> None:
         """End a thread's wait."""
         if task.waiting and not task.woken:
@@ -261,10 +344,19 @@ class Scheduler:
 
     def _next(self) -> Task:
         ready = self._ready
-        if ready:
-            return ready.pop(self._random.randrange(len(ready)) if len(ready) > 1 else 0)
-        while self._timers:
-            at_ns, _, task, waits = heapq.heappop(self._timers)
+        while True:
+            task = self._one_of(ready) if ready else self._first_due()
+            if task.look is None or task.look():
+                task.look = None
+                return task
+
+    def _one_of(self, ready: list[Task]) -> Task:
+        return ready.pop(self._random.randrange(len(ready)) if len(ready) > 1 else 0)
+
+    def _first_due(self) -> Task:
+        timers = self._timers
+        while timers:
+            at_ns, _, task, waits = heapq.heappop(timers)
             if task.waits != waits:
                 continue
             if at_ns > self._now_ns:

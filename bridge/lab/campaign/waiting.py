@@ -23,7 +23,11 @@ class SimulatedLock:
     def acquire(self) -> bool:
         """Wait for it and take it."""
         task = self._scheduler.enter()
-        self.take(task, 1)
+        if self._owner is None or self._owner is task:
+            self._owner = task
+            self._depth += 1
+        else:
+            self.take(task, 1)
         return True
 
     def release(self) -> None:
@@ -31,7 +35,9 @@ class SimulatedLock:
         if self._depth:
             self._depth -= 1
             if not self._depth:
-                self._free()
+                self._owner = None
+                if self._waiting:
+                    self.pass_on()
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -49,16 +55,23 @@ class SimulatedLock:
         self._owner = task
         self._depth += depth
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody has it."""
+        return self._owner is None
+
+    def pass_on(self) -> None:
+        """What whoever takes it and gives it back does for others."""
+        if self._waiting:
+            self._scheduler.wake(self._waiting.popleft())
+
     def leave(self) -> int:
         """Give it back as often as it was taken, which is returned."""
         depth, self._depth = self._depth, 0
-        self._free()
-        return depth
-
-    def _free(self) -> None:
         self._owner = None
         if self._waiting:
-            self._scheduler.wake(self._waiting.popleft())
+            self.pass_on()
+        return depth
 
 
 class SimulatedCondition:
@@ -77,14 +90,14 @@ class SimulatedCondition:
     ) -> None:
         self._lock.release()
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait to be notified."""
+    def wait(self, timeout: float | None = None, look: Callable[[], bool] | None = None) -> bool:
+        """Wait to be notified; for ``look`` see :meth:`~bridge.lab.campaign.scheduler.Scheduler.block`."""
         task = self._scheduler.enter()
         depth = self._lock.leave()
         self._waiting.append(task)
         woken = False
         try:
-            woken = self._scheduler.block(timeout)
+            woken = self._scheduler.block(timeout, look)
         finally:
             if task in self._waiting:
                 self._waiting.remove(task)
@@ -93,26 +106,55 @@ class SimulatedCondition:
 
     def wait_for(self, predicate: Callable[[], _T], timeout: float | None = None) -> _T:
         """Wait until the predicate holds."""
-        # Rounded up: a wait for less than the clock's step must move the clock.
-        deadline_ns = None if timeout is None else self._scheduler.monotonic_ns() + math.ceil(timeout * 1e9)
         result = predicate()
+        if result:
+            return result
+        scheduler = self._scheduler
+        # Rounded up: a wait for less than the clock's step must move the clock.
+        deadline_ns = None if timeout is None else scheduler.monotonic_ns() + math.ceil(timeout * 1e9)
+        task = scheduler.current
+
+        def left_s() -> float | None:
+            return None if deadline_ns is None else (deadline_ns - scheduler.monotonic_ns()) / 1e9
+
+        def look() -> bool:
+            if not scheduler.may_look_for(task) or not self._lock.is_free or predicate():
+                return True
+            left = left_s()
+            if left is not None and left <= 0:
+                return True
+            scheduler.step_of(task)
+            self._wait_again(task, left)
+            return False
+
         while not result:
-            left_s = None if deadline_ns is None else (deadline_ns - self._scheduler.monotonic_ns()) / 1e9
-            if left_s is not None and left_s <= 0:
+            left = left_s()
+            if left is not None and left <= 0:
                 break
-            self.wait(left_s)
+            self.wait(left, look)
             result = predicate()
         return result
+
+    def _wait_again(self, task: Task, timeout: float | None) -> None:
+        """As if a task had taken the free lock and called :meth:`wait`."""
+        if task in self._waiting:
+            self._waiting.remove(task)
+        self._lock.pass_on()
+        self._waiting.append(task)
+        self._scheduler.wait_on(task, timeout)
 
     def notify(self, n: int = 1) -> None:
         """Wake some who wait."""
         self._scheduler.enter()
-        for _ in range(min(n, len(self._waiting))):
-            self._scheduler.wake(self._waiting.popleft())
+        if self._waiting:
+            for _ in range(min(n, len(self._waiting))):
+                self._scheduler.wake(self._waiting.popleft())
 
     def notify_all(self) -> None:
         """Wake all who wait."""
-        self.notify(len(self._waiting))
+        self._scheduler.enter()
+        while self._waiting:
+            self._scheduler.wake(self._waiting.popleft())
 
 
 class SimulatedEvent:

@@ -24,6 +24,7 @@ class SimulatedWorld(Scheduler):
         assert self._living is not None
         try:
             self.kill_all()
+            self.dismiss()
         finally:
             self._living.__exit__(None, None, None)
 

@@ -2,14 +2,16 @@
 
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 
-from bridge.board.power import CommandPower, UhubctlPower, VirtualPower, port_states
+from bridge.board.power import CommandPower, SocketPower, UhubctlPower, VirtualPower, port_states
 from bridge.errors import BenchError, UsageError
 from bridge.virtual.board import VirtualBoard
+from bridge.virtual.control_socket import ControlSocket
 
 # A hub as uhubctl 2.5 prints it; the description of what is attached may hold any word.
 FAKE_UHUBCTL = f"""#!{sys.executable}
@@ -152,3 +154,45 @@ def test_virtual_board_loses_power_and_starts_again() -> None:
         power.on()
         power.cycle()
         board.wait_for_event("power-off", count=2)
+
+
+def test_virtual_board_of_another_process_is_switched_through_its_socket(tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    with VirtualBoard(firmware="at_client") as board, ControlSocket(board, path):
+        power = SocketPower(path)
+        power.off()
+        board.wait_for_event("power-off")
+        power.on()
+        power.cycle()
+        board.wait_for_event("power-off", count=2)
+        assert _ordered(path, "reset") == "ok"
+        assert _ordered(path, "explode").startswith("unknown order 'explode'; there are power on, ")
+
+    assert not path.exists()
+    with pytest.raises(BenchError, match="no virtual board takes orders") as caught:
+        power.on()
+    assert caught.value.reason == "power-failed"
+
+
+def test_switch_that_does_not_answer_is_a_bench_error(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(tmp_path / "deaf"))
+        deaf.listen()
+        with pytest.raises(BenchError, match="does not react to power on") as caught:
+            SocketPower(tmp_path / "deaf", timeout_s=0.2).on()
+    assert caught.value.reason == "power-timeout"
+
+
+def test_control_socket_replaces_no_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is a file"):
+        ControlSocket(VirtualBoard(firmware="at_client"), tmp_path / "file")
+    with pytest.raises(UsageError, match="cannot make the socket"):
+        ControlSocket(VirtualBoard(firmware="at_client"), tmp_path / ("x" * 120))
+
+
+def _ordered(path: Path, order: str) -> str:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(f"{order}\n".encode())
+        return connection.makefile().readline().strip()

@@ -15,6 +15,7 @@ import botocore.session
 import pytest
 
 from bridge.cli.app import run
+from bridge.cloud.deploy import CloudAccess, ControlPlane
 from bridge.lab.local_cloud import LocalCloud
 from bridge.lab.sample_images import SampleImages
 
@@ -296,6 +297,22 @@ def test_lists_have_all_pages(desk: Desk) -> None:
     }
     assert "j2" in desk.plain("job list").out
     assert desk("job document j0").events[0]["document"] == {"operation": "app_fw_update"}
+
+
+def test_a_continuous_job_on_a_group_goes_on_for_who_joins(desk: Desk) -> None:
+    with ControlPlane(CloudAccess.of_local_cloud(desk.cloud.state_dir)) as plane:
+        iot: Any = plane.iot
+        iot.create_thing_group(thingGroupName="bench")
+        iot.add_thing_to_thing_group(thingGroupName="bench", thingName="thing-a")
+        created = desk(f"job create --image {desk.image} --group bench --presign --continuous --job-id j1")
+        assert created.events[0]["targets"] == ["arn:aws:iot:us-east-1:000000000000:thinggroup/bench"]
+        desk.finish("thing-a", "SUCCEEDED")
+        assert desk("job watch j1 --until-idle").code == 0
+        iot.add_thing_to_thing_group(thingGroupName="bench", thingName="thing-b")
+        desk.finish("thing-b", "FAILED", message="no power")
+        ended = desk("job watch j1 --until-idle")
+        assert (ended.code, ended.error) == (8, "job-failed")
+        assert desk("job list").events[0]["continuous"] is True
 
 
 def test_a_thing_is_made_once_and_its_key_stays(desk: Desk) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.board.power import CommandPower, UhubctlPower, VirtualPower
+from bridge.board.power import CommandPower, SocketPower, UhubctlPower, VirtualPower
 from bridge.errors import UsageError
 from bridge.fota.bench_file import BenchBoard, BoardCredentials, read_bench
 from bridge.fota.choose_route import Transport
@@ -46,6 +46,10 @@ off = ["relay", "3", "off"]
 [boards.virtual-1]
 port = "virtual://nrf9151dk?name=v1"
 power = { kind = "virtual" }
+
+[boards.virtual-2]
+port = "./v2"
+power = { kind = "virtual", control = "v2.control" }
 """
 
 
@@ -62,7 +66,7 @@ def test_whole_file_becomes_values_with_paths_beside_it(file: Path) -> None:
     there = file.parent
     assert (bench.name, bench.endpoint) == ("rack 3", "broker.example.com:8883")
     assert bench.download_ca_file == there / "images.pem"
-    left, other, virtual = bench.boards
+    left, other, virtual, distant = bench.boards
     assert left == BenchBoard(
         "left",
         "1051202303",
@@ -80,6 +84,7 @@ def test_whole_file_becomes_values_with_paths_beside_it(file: Path) -> None:
     assert (other.power.on_command, other.power.off_command) == ("relay 3 on", ("relay", "3", "off"))
     assert (other.power.directory, other.power.environment["NRF91_BRIDGE_BOARD"]) == (there, "THINGY91X-7")
     assert isinstance(virtual.power, VirtualPower)
+    assert (distant.port, distant.power) == (str(there / "v2"), SocketPower(there / "v2.control"))
 
 
 def test_power_of_a_virtual_board_is_its_own_switch(file: Path) -> None:
@@ -103,7 +108,7 @@ def test_power_of_a_virtual_board_is_its_own_switch(file: Path) -> None:
 def test_boards_are_chosen_by_name_number_and_group(file: Path) -> None:
     file.write_text(WHOLE)
     bench = read_bench(file)
-    left, other, virtual = bench.boards
+    left, other, virtual, _ = bench.boards
 
     assert bench.board("left") is bench.board("1051202303") is bench.board("2303") is left
     assert bench.select() == bench.boards

@@ -103,7 +103,9 @@ class FakeClient:
 
     def say(self, *packets: Packet) -> list[Packet]:
         """Send packets and give the broker's answers."""
-        self.connection.receive(b"".join(encode_packet(packet, self.version) for packet in packets))
+        data = b"".join(encode_packet(packet, self.version) for packet in packets)
+        while self.connection.receive(data):
+            data = b""
         return self.link.take()
 
     def hear(self) -> list[Packet]:

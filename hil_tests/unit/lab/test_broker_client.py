@@ -6,6 +6,7 @@ from bridge.lab.broker_faults import Fault
 from bridge.lab.broker_limits import MAX_PAYLOAD_BYTES
 from bridge.lab.broker_policy import ThingPolicy
 from bridge.lab.broker_router import Router
+from bridge.lab.mqtt_encode import encode_packet
 from bridge.lab.mqtt_packets import (
     ConnAck,
     Connect,
@@ -123,6 +124,7 @@ def test_given_no_client_id_and_a_clean_session_then_the_broker_gives_one(router
         Publish("lab/1/2/3/4/5/6/7/8", b""),
         Publish("$aws/things/thing-b/jobs/get", b""),
         Publish("elsewhere", b""),
+        Publish("$aws/things/thing-a/x", b"", retain=True),
         Subscribe(1, (("lab/x", 2),)),
         Subscribe(1, tuple((f"lab/{n}", 0) for n in range(9))),
     ],
@@ -276,6 +278,16 @@ def test_given_no_puback_when_the_client_returns_then_the_message_comes_again_un
     third = FakeClient(router)
     third.connect(clean=False)
     assert third.hear() == []
+
+
+def test_given_a_persistent_session_of_3_1_1_then_it_lives_an_hour(
+    router: Router, timers: FakeTimers
+) -> None:
+    for waited_s, present in ((0, False), (3599, True), (3600, False)):
+        timers.advance(waited_s)
+        client = FakeClient(router)
+        assert client.connect(clean=False).session_present is present
+        client.lose()
 
 
 def test_given_a_clean_reconnect_then_the_old_session_is_gone(router: Router) -> None:
@@ -463,10 +475,11 @@ def test_given_a_service_certificate_then_the_policy_has_no_limits(router: Route
     assert service.subscribe("$aws/things/+/jobs/#") == [SubAck(7, (1,))]
 
 
-def test_given_a_full_queue_then_the_newest_is_lost_and_the_rest_kept(
-    router: Router, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("limit", "value"), [("MAX_QUEUED", 2), ("MAX_QUEUED_BYTES", 2)])
+def test_given_a_full_queue_then_the_newest_is_lost_the_rest_kept_and_room_comes_back(
+    router: Router, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
-    monkeypatch.setattr("bridge.lab.mqtt_session.MAX_QUEUED", 2)
+    monkeypatch.setattr(f"bridge.lab.mqtt_session.{limit}", value)
     first = FakeClient(router)
     first.connect(clean=False)
     first.subscribe("lab/x")
@@ -475,4 +488,17 @@ def test_given_a_full_queue_then_the_newest_is_lost_and_the_rest_kept(
         router.publish(Publish("lab/x", str(number).encode(), qos=1))
     second = FakeClient(router)
     second.connect(clean=False)
-    assert [payload for _, payload in second.messages()] == [b"0", b"1"]
+    heard = [one for one in second.hear() if isinstance(one, Publish)]
+    assert [one.payload for one in heard] == [b"0", b"1"]
+    second.say(*(PubAck(one.packet_id) for one in heard))
+    router.publish(Publish("lab/x", b"9", qos=1))
+    assert second.messages() == [("lab/x", b"9")]
+
+
+def test_given_a_burst_of_packets_then_others_have_their_turn_before_its_end(router: Router) -> None:
+    client = FakeClient(router)
+    client.connect()
+    assert client.connection.receive(encode_packet(PingReq()) * 150)
+    assert len(client.hear()) == 100
+    assert not client.connection.receive(b"")
+    assert len(client.hear()) == 50

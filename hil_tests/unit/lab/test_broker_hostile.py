@@ -14,7 +14,17 @@ import pytest
 from bridge.lab.broker import Broker
 from bridge.lab.mqtt_decode import PacketReader
 from bridge.lab.mqtt_encode import encode_packet
-from bridge.lab.mqtt_packets import MQTT_5, ConnAck, Connect, Packet, PubAck, Publish, Subscribe
+from bridge.lab.mqtt_packets import (
+    MQTT_5,
+    ConnAck,
+    Connect,
+    Packet,
+    PingReq,
+    PingResp,
+    PubAck,
+    Publish,
+    Subscribe,
+)
 from hil_tests.lab_rig import HOST, Certificates
 
 PATIENCE_S = 20.0
@@ -183,3 +193,20 @@ def test_given_readers_that_never_read_then_what_they_miss_is_not_kept(
         grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         assert grown_kib < count * len(payload) / 1024, "the broker keeps what nobody reads"
         stack.close()
+
+
+def test_given_a_flood_of_tiny_packets_then_others_have_their_turn(
+    broker: Broker, tls: ssl.SSLContext
+) -> None:
+    count = 30_000
+    with (
+        a_client_that_is_served(broker, tls),
+        connection(broker, tls) as stream,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        flood = encode_packet(Connect("flood")) + encode_packet(PingReq()) * count
+        sending = pool.submit(stream.sendall, flood)
+        answers = packets_of(stream)
+        assert next(answers) == ConnAck(0)
+        assert sum(isinstance(next(answers), PingResp) for _ in range(count)) == count
+        sending.result(PATIENCE_S)

@@ -12,8 +12,9 @@ import pytest
 
 from bridge.errors import CloudError, UsageError
 from bridge.lab.broker_faults import Fault
+from bridge.lab.broker_limits import BrokerLimits
 from bridge.lab.local_cloud import LocalCloud
-from bridge.lab.mqtt_packets import ConnAck, Connect, Publish
+from bridge.lab.mqtt_packets import ConnAck, Connect, Publish, SubAck, Subscribe
 from hil_tests.unit.lab.test_broker import SocketClient
 
 
@@ -132,3 +133,17 @@ def test_given_its_own_words_then_it_says_what_it_does_not_emulate() -> None:
     with LocalCloud() as cloud:
         assert any("job templates" in line for line in cloud.not_emulated)
         assert cloud.thing_arn("thing-a").endswith(":thing/thing-a")
+
+
+def test_given_quotas_then_the_broker_keeps_them_and_mosquitto_cannot() -> None:
+    limits = BrokerLimits(subscriptions=1)
+    with (
+        LocalCloud(limits=limits) as cloud,
+        SocketClient(cloud.broker, thing_context(cloud, "thing-a")) as client,
+    ):
+        client.connect("thing-a")
+        wanted = [(f"$aws/things/thing-a/jobs/{name}", 1) for name in ("notify", "notify-next")]
+        client.send(Subscribe(1, tuple(wanted)))
+        assert client.next() == SubAck(1, (1, 0x80))
+    with pytest.raises(UsageError, match="built-in"):
+        LocalCloud(broker="mosquitto", limits=limits)

@@ -50,7 +50,9 @@ def test_given_a_valid_filter_then_accepted(good: str) -> None:
     assert is_topic_filter(good)
 
 
-@pytest.mark.parametrize("bad", ["", "a#", "a/#/b", "a+", "+a/b", "#/a", "a\0"])
+@pytest.mark.parametrize(
+    "bad", ["", "a#", "a/#/b", "a+", "+a/b", "#/a", "a\0", "$share/g", "$share/g/", "$share//a", "$share/+/a"]
+)
 def test_given_an_invalid_filter_then_refused(bad: str) -> None:
     assert not is_topic_filter(bad)
 
@@ -66,6 +68,11 @@ def test_given_topics_at_the_edge_then_aws_limits_hold() -> None:
     assert not within_aws_limits("ä" * 129)
     assert within_aws_limits("/".join("12345678"))
     assert not within_aws_limits("/".join("123456789"))
+    assert within_aws_limits("$aws/rules/name/" + "/".join("12345678"))
+    assert not within_aws_limits("$aws/rules/name/" + "/".join("123456789"))
+    assert within_aws_limits(f"$share/{'n' * 128}/" + "a" * 256)
+    assert within_aws_limits("$share/n/" + "/".join("12345678"))
+    assert not within_aws_limits(f"$share/{'n' * 129}/a")
     assert has_wildcard("a/#")
     assert has_wildcard("a/+/b")
     assert not has_wildcard("a/b")

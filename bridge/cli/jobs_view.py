@@ -1,4 +1,4 @@
-"""Showing the jobs that agents work."""
+"""Showing the jobs that agents work: those of one thing one after the other, those of several side by side."""
 
 import threading
 from typing import TYPE_CHECKING
@@ -46,6 +46,13 @@ class JobView:
         """Take the bar of an unfinished job off the screen."""
         self._close()
 
+    def ready(self, thing: str, endpoint: str) -> None:
+        """Tell that the agent waits for jobs."""
+        if self._json:
+            emit_json({"event": "ready", "thing": thing, "endpoint": endpoint})
+        else:
+            console.print(f"working the jobs of [bold]{thing}[/bold] at {endpoint}; stop with Ctrl-C")
+
     def show(self, execution: "JobExecution", event: "UpdateEvent") -> None:
         """Show one event of one job."""
         job = (execution.job_id, execution.execution_number)
@@ -66,48 +73,47 @@ class JobView:
 
 
 class JobsView:
-    """Shows the jobs of one thing, or of several at a time; use as a context manager.
+    """Shows the jobs of some things; use as a context manager.
 
     Args:
-        json: As JSON events on stdout.
-        several: Whether there are several things: each line and event says whose it is then.
+        things: Their names. With several, each line and event tells whose it is.
+        json: Emit JSON on stdout instead.
     """
 
-    def __init__(self, *, json: bool, several: bool = False) -> None:
-        self._json = json
-        self._bars = make_bars(json=json) if several else None
+    def __init__(self, things: list[str], *, json: bool) -> None:
         self._lock = threading.Lock()
-        self._views: dict[str, JobView] = {}
+        several = len(things) > 1
+        self._bars = make_bars(json=json) if several else None
+        width = max(map(len, things))
+        self._views = {
+            thing: JobView(
+                json=json,
+                context={"thing": thing} if several else None,
+                label=f"{thing:<{width}}  " if several else "",
+                bars=self._bars,
+            )
+            for thing in things
+        }
 
     def __enter__(self) -> "JobsView":
-        """Start the bars."""
+        """Show the bars, where there is a terminal."""
         if self._bars is not None:
             self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the bars of unfinished jobs off the screen."""
+        """Take all bars off the screen."""
         for view in self._views.values():
             view.__exit__()
         if self._bars is not None:
             self._bars.stop()
 
-    def ready(self, things: list[str], endpoint: str) -> None:
+    def ready(self, endpoint: str) -> None:
         """Tell that the agents wait for jobs."""
-        for thing in things:
-            if self._json:
-                emit_json({"event": "ready", "thing": thing, "endpoint": endpoint})
-            else:
-                console.print(f"working the jobs of [bold]{thing}[/bold] at {endpoint}; stop with Ctrl-C")
+        for thing, view in self._views.items():
+            view.ready(thing, endpoint)
 
     def show(self, thing: str, execution: "JobExecution", event: "UpdateEvent") -> None:
         """Show one event of one job; from any thread."""
         with self._lock:
-            if thing not in self._views:
-                self._views[thing] = self._view_of(thing)
             self._views[thing].show(execution, event)
-
-    def _view_of(self, thing: str) -> JobView:
-        if self._bars is None:
-            return JobView(json=self._json)
-        return JobView(json=self._json, context={"thing": thing}, label=f"{thing}: ", bars=self._bars)
