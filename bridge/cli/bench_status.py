@@ -90,11 +90,16 @@ def _table(found: "list[BoardStatus]") -> Table:
             f"[{_COLOURS.get(one.state, 'red')}]{one.state}[/]" + (f" by {one.holder}" if one.holder else ""),
             one.port or "-",
             one.board.model or (identity and identity.model) or "-",
-            (identity and identity.application_version) or "-",
+            (identity and identity.application_version) or _last_seen(one.last) or "-",
             (identity and (identity.short_modem_version or identity.modem_version)) or "-",
             _told(one.last),
         )
     return table
+
+
+def _last_seen(entry: "JournalEntry | None") -> str | None:
+    """What ran after the last update, for a board that is not asked now."""
+    return None if entry is None or entry.kind != "application" else entry.running_version
 
 
 def _told(entry: "JournalEntry | None") -> str:

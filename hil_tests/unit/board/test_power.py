@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.board.power import CommandPower, SocketPower, UhubctlPower, VirtualPower, port_states
+from bridge.board.power import CommandPower, UhubctlPower, VirtualPower, port_states
+from bridge.board.socket_power import SocketPower
 from bridge.errors import BenchError, UsageError
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.control_socket import ControlSocket

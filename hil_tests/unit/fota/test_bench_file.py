@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.board.power import CommandPower, SocketPower, UhubctlPower, VirtualPower
+from bridge.board.power import CommandPower, UhubctlPower, VirtualPower
+from bridge.board.socket_power import SocketPower
 from bridge.errors import UsageError
 from bridge.fota.bench_file import BenchBoard, BoardCredentials, read_bench
 from bridge.fota.choose_route import Transport
