@@ -114,7 +114,7 @@ def _only(found: Sequence[_T], what: str, directory: Path, option: str) -> _T:
         reason="bad-thing-files",
         hint=f"{option} says which."
         if found
-        else "PEM files as `thing create` or AWS IoT makes them are looked for.",
+        else f"PEM files are looked for, by what they hold; {option} can name it.",
     )
 
 

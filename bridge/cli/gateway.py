@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from bridge.fota import RouteOpener
     from bridge.fota.service import ThingOnBoard
 
+MAX_THINGS: Final = 10
+"""AWS IoT takes 50 subscriptions on a connection; each thing needs five."""
 GatewayOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -59,6 +61,11 @@ def boards_of(
             hint="The connection is of none of the things; its id must be no other client's.",
         )
     boards = [_board_at(text) for text in gateway]
+    if len(boards) > MAX_THINGS:
+        raise UsageError(
+            f"--gateway takes {MAX_THINGS} things on one connection at most, not {len(boards)}",
+            hint="Start several, each with a client id of its own; or give each board its own certificate (--bench).",
+        )
     for name, values in (
         ("thing", [one.thing for one in boards]),
         ("port", [str(one.port) for one in boards]),

@@ -9,6 +9,7 @@ import typer
 from bridge.cli import image_delta, image_store
 from bridge.cli.options import JsonOption, KeyOption
 from bridge.cli.output import emit_json, out, use_json
+from bridge.cli.policy_options import read_key
 
 if TYPE_CHECKING:
     from bridge.image import FirmwareImage
@@ -34,8 +35,9 @@ def inspect(
 
     image = inspect_file(file)
     if key is not None:
+        pem = read_key(key)
         for signed in _signed_images(image):
-            verify_signature(signed, key.read_bytes())
+            verify_signature(signed, pem)
     if json:
         emit_json({"event": "image", **image.to_dict(), "signature_verified": key is not None})
     else:

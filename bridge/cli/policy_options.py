@@ -133,7 +133,7 @@ def make_policy(
         allow_same_version=allow_same_version,
         allow_downgrade=allow_downgrade,
         strict_version=strict,
-        public_keys_pem=tuple(_read_key(path) for path in keys or ()),
+        public_keys_pem=tuple(read_key(path) for path in keys or ()),
         require_sha256=require_sha256,
         max_size_bytes=max_size,
         slot_size_bytes=slot_size,
@@ -170,9 +170,14 @@ def make_admission(windows: Sequence[str] | None) -> "Admission":
     return Admission([parse_window(text) for text in windows or ()])
 
 
-def _read_key(path: Path) -> bytes:
+def read_key(path: Path) -> bytes:
+    """Read a key that images are signed with; a private one (its public part counts) is warned about if others may read it.
+
+    Raises:
+        UsageError: It cannot be read, or is no such key (reason ``bad-key``).
+    """
     from bridge.image.signature import load_public_key  # noqa: PLC0415
-    from bridge.secret_files import warn_if_open_to_others  # noqa: PLC0415
+    from bridge.secret_files import warn_if_open_private_key  # noqa: PLC0415
 
     try:
         pem = path.read_bytes()
@@ -184,6 +189,5 @@ def _read_key(path: Path) -> bytes:
         load_public_key(pem)
     except UsageError as error:
         raise UsageError(f"{path}: {error.message}", reason=error.reason, hint=error.hint) from error
-    if b"PRIVATE KEY-----" in pem:
-        warn_if_open_to_others(path)
+    warn_if_open_private_key(path, pem)
     return pem

@@ -17,6 +17,11 @@ from bridge.errors import InterruptedUpdateError
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _STDERR: Final = 2
 _END: Final = b"\0"
+_LEFT: Final = (
+    "error: stopped at once, so the board is left as it is, in the middle of a transfer at worst; what was scheduled is"
+    " installed by the next reset. Run the same command again: it brings the board back and goes on. [interrupted]\n"
+)
+"""Said without asking anybody: who is to answer may be what hangs."""
 
 
 @contextmanager
@@ -71,6 +76,7 @@ def _listen(reader: int, stop: Callable[[], None]) -> None:
 def _leave_now() -> None:
     if console.is_terminal:
         os.write(_STDERR, b"\x1b[?25h")  # the progress bar hides the cursor
+    os.write(_STDERR, _LEFT.encode())
     os._exit(InterruptedUpdateError.exit_code)
 
 

@@ -57,6 +57,13 @@ def create(
             help="Document of the policy if it must be made; default: the least needed.",
         ),
     ] = None,
+    works_for: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--works-for",
+            help="Gateway: let it work this thing's jobs too (run --gateway); may be repeated, * for any.",
+        ),
+    ] = None,
     cloud_state: CloudStateOption = None,
     endpoint_url: EndpointUrlOption = None,
     ca: ApiCaOption = None,
@@ -74,7 +81,10 @@ def create(
     with open_plane(cloud_state, endpoint_url, ca, profile, region) as plane:
         document = policy_file.read_text(encoding="utf-8") if policy_file else None
         made = ThingMaker(plane).make(
-            ThingFiles(out_dir.absolute(), name), policy=policy, policy_document=document
+            ThingFiles(out_dir.absolute(), name),
+            policy=policy,
+            policy_document=document,
+            works_for=works_for or (),
         )
         ca_file = plane.access.ca_file
     command = shlex.join(agent_words(made, ca_file))

@@ -12,6 +12,7 @@ import typer
 
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, use_json
+from bridge.cli.policy_options import read_key
 from bridge.cli.signals import until_interrupted
 from bridge.errors import UsageError
 
@@ -123,7 +124,7 @@ def board(
         firmware=firmware,
         timing=timing,
         factory_image=image.read_bytes() if image else _factory_image(model),
-        keys=[path.read_bytes() for path in key] if key else [_development_key()],
+        keys=[read_key(path) for path in key] if key else [_development_key()],
         state_dir=state,
         baud=baud,
         flow_control=flow_control,

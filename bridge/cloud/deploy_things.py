@@ -6,6 +6,7 @@ The private key is made here and never leaves this computer: AWS IoT gets a cert
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -83,7 +84,12 @@ class ThingMaker:
         self._remarks: list[str] = []
 
     def make(
-        self, files: ThingFiles, *, policy: str | None = None, policy_document: str | None = None
+        self,
+        files: ThingFiles,
+        *,
+        policy: str | None = None,
+        policy_document: str | None = None,
+        works_for: Sequence[str] = (),
     ) -> ProvisionedThing:
         """Make what is missing of a thing, its policy, its key and certificate, and attach them.
 
@@ -91,6 +97,7 @@ class ThingMaker:
             files: Where key and certificate are, or shall be.
             policy: Name of the policy; by default one for this thing.
             policy_document: Its content if it must be made; by default the least that the agent needs.
+            works_for: Other things whose jobs it may work too, in gateway mode.
 
         Raises:
             UsageError: The name is none, or files are there that do not belong together; nothing is overwritten.
@@ -101,7 +108,7 @@ class ThingMaker:
         key = self._key(files)
         thing_arn = self._thing(files.thing_name)
         policy = policy or policy_name(files.thing_name)
-        self._policy(policy, policy_document or policy_for(thing_arn))
+        self._policy(policy, policy_document or policy_for(thing_arn, works_for))
         certificate_id, certificate_arn = self._certificate(files, key)
         with translated(f"attach the policy {policy} to the certificate"):
             self._plane.iot.attach_policy(policyName=policy, target=certificate_arn)

@@ -40,6 +40,11 @@ RETRY_S: Final = 5.0
 """Pause before a cloud that could not be reached is asked again; a reconnect ends it early."""
 IDLE_WAIT_S: Final = 60.0
 """Without a notification the next job is asked for this often; a notification can get lost (QoS 1 or not)."""
+GO_ON: Final = "`nrf91-bridge run` with the same options goes on with the job."
+WATCH_S: Final = 2.0
+"""A job in progress that this host's journal does not know is somebody's; before it is taken over the connection must last so
+long. A client that another one with our id throws out comes back after a second or so, and throws us out."""
+MAX_LOOKS: Final = 6
 GATE_TIMEOUT_S: Final = 600.0
 """How long an update that is ready to be scheduled waits for a cloud that cannot be reached, before it is given up."""
 
@@ -75,6 +80,7 @@ class Agent:
         journal: Where updates are written down; without one they are forgotten with the process.
         thing: The thing's name, for the journal.
         place: Where its board is, for the journal.
+        watch_s: How long to look before a job is taken over that another host may be working.
     """
 
     def __init__(
@@ -89,6 +95,7 @@ class Agent:
         journal: Journal | None = None,
         thing: str = "",
         place: str = "",
+        watch_s: float = WATCH_S,
     ) -> None:
         self._jobs = jobs
         self._open_route = open_route
@@ -103,6 +110,9 @@ class Agent:
         self._reconciler = Reconciler(jobs, self._journal, open_route, thing, self._stop)
         self._settled = False
         self._left_to_others: set[tuple[str, int]] = set()
+        self._watch_s = watch_s
+        self._watched: tuple[str, int] | None = None
+        self._looks = 0
 
     def stop(self) -> None:
         """End :meth:`run` soon; may be called from any thread.
@@ -130,7 +140,7 @@ class Agent:
         last: JobResult | None = None
         while not self._stop.is_set():
             execution = self._next_job()
-            if execution is None or self._waits_for_window(execution):
+            if execution is None or self._waits_for_window(execution) or self._may_be_anothers(execution):
                 continue
             last = self.work(execution)
             if once or self._stop.is_set():
@@ -222,6 +232,25 @@ class Agent:
         self._jobs.wait_for_job_change(max(0.0, min(IDLE_WAIT_S, self._admission.left_s())))
         return True
 
+    def _may_be_anothers(self, execution: JobExecution) -> bool:
+        """Look whether the connection lasts before a job is taken over.
+
+        Of two clients with one id neither connection lasts, and the one that came later must not take the other's work. A
+        look that is cut short is repeated, twice as long each time; the connection ends such a fight before the looks do.
+        """
+        if execution.status is not JobStatus.IN_PROGRESS or not self._watch_s:
+            return False
+        if self._journal.find_job(order_of(execution, self._thing, self._place)) is not None:
+            return False
+        if self._watched == _identity(execution) or self._looks >= MAX_LOOKS:
+            return False
+        _log.info("job %s is in progress, but not here; looking before it is taken over", execution.job_id)
+        if self._jobs.wait_for_job_change(self._watch_s * 2**self._looks):
+            self._looks += 1
+        else:
+            self._looks, self._watched = 0, _identity(execution)
+        return True
+
     def _update(self, execution: JobExecution, reporter: JobReporter, record: UpdateRecord) -> JobResult:
         earlier = record.earlier or _earlier_in_cloud(execution)
         # Until the board was asked, the cloud keeps what it knows of an earlier run: it is all there is without a journal.
@@ -250,7 +279,7 @@ class Agent:
         if reporter.gone is not None:
             update.stop(_canceled(reporter.gone))
         elif self._stop.is_set():
-            update.stop(InterruptedUpdateError("told to stop; the job can be taken up again"))
+            update.stop(InterruptedUpdateError("told to stop", hint=GO_ON))
 
     def _prepare(  # noqa: PLR0917 - the parts of one job
         self,
@@ -262,7 +291,10 @@ class Agent:
         earlier: EarlierRun | None,
     ) -> Update:
         def fresh_url() -> str:
-            return parse_document(self._jobs.describe(execution.job_id).document).url
+            try:
+                return parse_document(self._jobs.describe(execution.job_id).document).url
+            except JobGoneError as error:
+                raise _canceled(error) from error
 
         def gate(stage: Stage) -> None:
             self._through_outage(lambda: reporter.milestone({**details.to_dict(), "stage": stage}))
@@ -290,7 +322,7 @@ class Agent:
                 _log.warning("waiting for the cloud: %s", error.message)
                 self._wait_for_cloud()
             if self._stop.is_set():
-                raise InterruptedUpdateError("told to stop while the cloud could not be reached")
+                raise InterruptedUpdateError("told to stop while the cloud could not be reached", hint=GO_ON)
 
     def _wait_for_cloud(self) -> None:
         """A cloud that will never take us again ends our process, but not the job: the next process goes on with it."""

@@ -53,7 +53,7 @@ class LocalUpdate:
 
     def stop(self) -> None:
         """Stop before the image is scheduled, if it is not yet; may be called from any thread or signal handler."""
-        self._update.stop(InterruptedUpdateError("told to stop; run the same command again to go on"))
+        self._update.stop(InterruptedUpdateError("told to stop", hint="Run the same command again to go on."))
 
     def __iter__(self) -> Generator[UpdateEvent, None, None]:
         """Run the update."""

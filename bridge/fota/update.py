@@ -31,7 +31,7 @@ from bridge.fota.events import (
     UpdateEvent,
 )
 from bridge.fota.inspection import InspectedSource
-from bridge.fota.leftovers import discard, invalidate, tell_leftover
+from bridge.fota.leftovers import discard, invalidate, tell_interrupted, tell_leftover
 from bridge.fota.outcome import outcome_of
 from bridge.fota.policy import MODEM_KINDS, check_head, check_image, check_order, check_route
 from bridge.fota.proof import Proof, WantedImage
@@ -76,7 +76,7 @@ class Update:
         self._open_route = patient(open_route, self._options.earlier, lambda: self._stop_reason is not None)
         self._gate = commit_gate
         self._record = record
-        self._committed = False
+        self._committed = self._written = False
         earlier = self._options.earlier
         self._may_be_scheduled = earlier is not None and earlier.stage in SCHEDULED_STAGES
         self._left_behind: BridgeError | None = None
@@ -107,6 +107,15 @@ class Update:
                     yield event
         except BridgeError as error:
             error.stage = error.stage or self._stage
+            if isinstance(error, InterruptedUpdateError):
+                tell_interrupted(
+                    error,
+                    self._left_behind,
+                    written=self._written,
+                    beyond=self._committed,
+                    may_be_scheduled=self._may_be_scheduled,
+                    running=self._running_version,
+                )
             self.error = error
             _log.info("update ended in stage %s: %s", error.stage, error.message)
         finally:
@@ -250,6 +259,7 @@ class Update:
 
     def _transfer(self, target: DfuTarget, image: TransferImage) -> Iterator[UpdateEvent]:
         yield StageStarted(Stage.TRANSFER)
+        self._written = True
         for step in transfer(target, self._source, image):
             if step.notice is not None:
                 yield Notice(self._stage, step.notice)

@@ -51,8 +51,8 @@ class Access(Protocol):
         """Whether a filter may be subscribed."""
         ...
 
-    def may_receive(self, topic: str) -> bool:
-        """Whether a message may be delivered; asked for each message."""
+    def may_receive(self, topic: str, share_name: str = "") -> bool:
+        """Whether a message may be delivered, perhaps by a shared subscription; asked for each message."""
         ...
 
 
@@ -84,7 +84,7 @@ class ThingAccess:
         """Filters that cannot reach beyond the own thing's topics and the free ones."""
         return is_topic_filter(topic_filter) and self.may_publish(plain_filter(topic_filter))
 
-    def may_receive(self, topic: str) -> bool:
+    def may_receive(self, topic: str, share_name: str = "") -> bool:
         """Whatever could be subscribed."""
         return True
 

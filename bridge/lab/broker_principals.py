@@ -55,9 +55,11 @@ class PrincipalAccess:
         """``iot:Subscribe`` on the filter, whose ``+`` and ``#`` are plain characters to a policy."""
         return is_topic_filter(topic_filter) and self._may("iot:Subscribe", f"topicfilter/{topic_filter}")
 
-    def may_receive(self, topic: str) -> bool:
-        """``iot:Receive`` on the topic."""
-        return self._may("iot:Receive", f"topic/{topic}")
+    def may_receive(self, topic: str, share_name: str = "") -> bool:
+        """``iot:Receive`` on the topic, or on the topic of the group that shares it."""
+        return self._may("iot:Receive", f"topic/{topic}") or (
+            bool(share_name) and self._may("iot:Receive", f"topic/$share/{share_name}/{topic}")
+        )
 
     def _may(self, action: str, resource: str) -> bool:
         if (known := self._decided.get((action, resource))) is not None:

@@ -6,7 +6,7 @@ service go to the requester alone, subscribed or not; a wildcard or shared subsc
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from bridge.lab.broker_faults import BrokerFaults, Fault
@@ -132,13 +132,9 @@ class Router:
             _log.debug("client %s acknowledged unknown packet id %d", client_id, packet_id)
         self.pump(client_id)
 
-    def subscription_count(self, client_id: str) -> int:
-        """Subscriptions of a client."""
-        return len(self._book.sessions[client_id].subscriptions)
-
-    def is_subscribed(self, client_id: str, topic_filter: str) -> bool:
-        """Whether a client has this very subscription."""
-        return topic_filter in self._book.sessions[client_id].subscriptions
+    def filters_of(self, client_id: str) -> Collection[str]:
+        """What a client subscribed."""
+        return self._book.sessions[client_id].subscriptions.keys()
 
     def subscribe(self, client_id: str, topic_filter: str, subscription: Subscription) -> None:
         """Add or change a subscription."""
@@ -171,10 +167,10 @@ class Router:
         if publish.retain:
             self._retained.keep(message)
         matches = self._tree.match(publish.topic)
-        for members in matches.groups:
+        for share_name, members in matches.groups:
             online = [client_id for client_id in members if client_id in self._links]
             chosen = secrets.choice(online or list(members))
-            self._route(chosen, message, members[chosen])
+            self._route(chosen, message, members[chosen], share_name)
         for client_id, subscription in matches.direct.items():
             if not (subscription.no_local and client_id == sender):
                 self._route(client_id, message, subscription)
@@ -217,12 +213,16 @@ class Router:
         link.close(reason, "disconnected by the operator")
         return True
 
-    def _route(self, client_id: str, message: Message, subscription: Subscription) -> None:
+    def _route(
+        self, client_id: str, message: Message, subscription: Subscription, share_name: str = ""
+    ) -> None:
         retain = subscription.retain_as_published and message.publish.retain
         qos = min(subscription.qos, message.publish.qos)
-        self._deliver(self._book.sessions[client_id], message, qos, retain=retain)
+        self._deliver(self._book.sessions[client_id], message, qos, retain=retain, share_name=share_name)
 
-    def _deliver(self, session: Session, message: Message, qos: int, *, retain: bool) -> None:
+    def _deliver(
+        self, session: Session, message: Message, qos: int, *, retain: bool, share_name: str = ""
+    ) -> None:
         topic = message.publish.topic
         if self.faults.take(Fault.DROP_DELIVERY, topic):
             return
@@ -233,17 +233,14 @@ class Router:
             link = None
         for _ in range(copies):
             if qos:
-                if not session.accept(message, retain=retain):
+                if not session.accept(message, retain=retain, share_name=share_name):
                     _log.warning("queue of client %s is full, a message is lost", session.client_id)
             elif link is not None and link.writable:
-                self._send_once(link, session, message, retain=retain)
+                publish = message.outgoing(0, retain=retain, now_s=self.now_s)
+                if publish is not None and session.takes(publish, share_name):
+                    link.send(publish)
         if link is not None and qos:
             self.pump(session.client_id)
-
-    def _send_once(self, link: ClientLink, session: Session, message: Message, *, retain: bool) -> None:
-        publish = message.outgoing(0, retain=retain, now_s=self.now_s)
-        if publish is not None and session.access.may_receive(publish.topic) and session.fits(publish):
-            link.send(publish)
 
     def _forget(self, session: Session) -> None:
         for topic_filter in session.subscriptions:

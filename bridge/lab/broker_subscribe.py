@@ -37,7 +37,7 @@ class Grant:
         if self.options & SubscriptionOption.NO_RETAINED:
             return False
         only_new = bool(self.options & SubscriptionOption.RETAIN_IF_NEW)
-        return not (only_new and router.is_subscribed(client_id, self.topic_filter))
+        return not (only_new and self.topic_filter in router.filters_of(client_id))
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,17 @@ def judge_subscribe(packet: Subscribe, admission: Admission, router: Router) -> 
     if any(_is_shared_no_local(*request) for request in packet.requests):
         return SubscribeJudgement(end=ReasonCode.PROTOCOL_ERROR, text="shared SUBSCRIBE with No Local")
     client_id, version = admission.connect.client_id, admission.connect.version
-    count = router.subscription_count(client_id)
+    had = set(router.filters_of(client_id))
     codes: list[int] = []
     granted: list[Grant] = []
     refused: list[str] = []
     end: ReasonCode | None = None
     for topic_filter, options in packet.requests:
         refusal = _refusal_of(topic_filter, admission)
-        is_new = not router.is_subscribed(client_id, topic_filter) and topic_filter not in {
-            one.topic_filter for one in granted
-        }
-        if refusal is None and is_new and count >= router.limits.subscriptions:
+        if refusal is None and len(had | {topic_filter}) > router.limits.subscriptions:
             refusal = end = ReasonCode.QUOTA_EXCEEDED
         if refusal is None:
-            count += is_new
+            had.add(topic_filter)
             granted.append(Grant(topic_filter, options))
             codes.append(options & SubscriptionOption.QOS_MASK)
         else:

@@ -21,10 +21,10 @@ class Subscription:
 
 @dataclass
 class Matches:
-    """Receivers of one message: clients with their best subscription, and the members of each group."""
+    """Receivers of one message: clients with their best subscription, and name and members of each group."""
 
     direct: dict[str, Subscription] = field(default_factory=dict)
-    groups: list[dict[str, Subscription]] = field(default_factory=list)
+    groups: list[tuple[str, dict[str, Subscription]]] = field(default_factory=list)
 
 
 class _Node:
@@ -85,7 +85,7 @@ class SubscriptionTree:
                 best = found.direct.get(client_id)
                 if best is None or subscription.qos > best.qos:
                     found.direct[client_id] = subscription
-            found.groups += node.groups.values()
+            found.groups += node.groups.items()
         return found
 
     def _nodes(self, topic: str) -> Iterator[_Node]:

@@ -14,23 +14,23 @@ from typing import Final
 
 from bridge.lab import jobs_lifecycle
 from bridge.lab.aws_shapes import service
+from bridge.lab.jobs_creation import JobOrder, check_targets, create
 from bridge.lab.jobs_database import JobsDatabase
 from bridge.lab.jobs_device import DevicePlane
 from bridge.lab.jobs_document import Presigner
+from bridge.lab.jobs_executions import ExecutionsPlane
 from bridge.lab.jobs_faults import JobsFaults
-from bridge.lab.jobs_groups import GroupsPlane, offer, withdraw
+from bridge.lab.jobs_groups import GroupsPlane
 from bridge.lab.jobs_limits import (
-    MAX_TARGETS,
-    check_details,
     check_document,
     check_job_id,
     check_settings,
     check_thing_name,
     invalid,
 )
+from bridge.lab.jobs_membership import offer, withdraw
 from bridge.lab.jobs_model import (
     GROUP_PREFIX,
-    Execution,
     ExecutionStatus,
     Job,
     JobsRejectedError,
@@ -43,7 +43,7 @@ from bridge.lab.jobs_state import Clock, JobsState
 from bridge.lab.jobs_tags import TagsPlane
 
 
-class JobsStore:
+class JobsStore(ExecutionsPlane):
     """Jobs and executions, for one thing or many; thread-safe.
 
     Args:
@@ -62,8 +62,7 @@ class JobsStore:
     def __init__(
         self, *, clock: Clock = time.time, presigner: Presigner | None = None, notify_on_start: bool = True
     ) -> None:
-        self._state = JobsState(clock, notify_on_start=notify_on_start)
-        self._tables = self._state.tables
+        super().__init__(JobsState(clock, notify_on_start=notify_on_start))
         self.faults: Final = JobsFaults()
         self.device: Final = DevicePlane(self._state, presigner)
         self.groups: Final = GroupsPlane(self._state)
@@ -167,40 +166,21 @@ class JobsStore:
                 LimitExceeded (targets).
         """
         names = (things,) if isinstance(things, str) else tuple(things)
-        targets = tuple(
-            dict.fromkeys([*map(check_thing_name, names), *(GROUP_PREFIX + one for one in groups)])
+        own = JobSettings(
+            in_progress_timeout_minutes, presigned_expires_in_s, retry_criteria=tuple(retry_criteria)
         )
-        text = check_document(document)
-        settings = check_settings(
-            settings
-            or JobSettings(
-                in_progress_timeout_minutes, presigned_expires_in_s, retry_criteria=tuple(retry_criteria)
-            )
+        order = JobOrder(
+            job_id=check_job_id(job_id),
+            targets=check_targets([*map(check_thing_name, names), *(GROUP_PREFIX + one for one in groups)]),
+            document_text=check_document(document),
+            description=description,
+            continuous=continuous,
+            settings=check_settings(settings or own),
+            document_source=document_source,
+            tags=tags or {},
         )
-        _check_targets(targets)
         with self._state.transaction() as now:
-            reached = self.groups.resolve(targets)
-            if check_job_id(job_id) in self._tables.jobs:
-                raise JobsRejectedError(RejectionCode.RESOURCE_ALREADY_EXISTS, f"job {job_id} exists already")
-            scheduled = settings.schedule is not None and settings.schedule.start_at is not None
-            job = self._tables.put_job(
-                Job(
-                    job_id=job_id,
-                    serial=self._tables.next_number(),
-                    targets=targets,
-                    document_text=text,
-                    created_at=now,
-                    last_updated_at=now,
-                    status=JobStatus.SCHEDULED if scheduled else JobStatus.IN_PROGRESS,
-                    description=description,
-                    continuous=continuous,
-                    settings=settings,
-                    document_source=document_source,
-                    waiting=reached,
-                )
-            )
-            self._tables.put_tags(f"job/{job_id}", tags or {})
-            return job if scheduled else jobs_lifecycle.start(self._state, job, reached, now)
+            return create(self._state, order, self.groups.resolve(order.targets), now)
 
     def update_job(
         self, job_id: str, *, description: str | None = None, settings: JobSettings | None = None
@@ -242,7 +222,7 @@ class JobsStore:
             added = tuple(GROUP_PREFIX + one for one in groups)
             reached = self.groups.resolve(added)
             targets = tuple(dict.fromkeys([*job.targets, *added]))
-            _check_targets(targets)
+            check_targets(targets)
             job = replace(job, targets=targets, comment=comment or job.comment, last_updated_at=now)
             self._tables.put_job(job)
             for thing in reached:
@@ -286,70 +266,3 @@ class JobsStore:
             for execution in self._tables.executions_of_job(job_id):
                 self._state.forget_execution(execution)
             self._tables.drop_job(job_id)
-
-    def describe_execution(self, job_id: str, thing_name: str, *, number: int | None = None) -> Execution:
-        """Give an execution as it stands, terminal or not (the latest unless numbered)."""
-        with self._state.transaction():
-            return self._tables.execution(thing_name, job_id, number)
-
-    def list_executions(self, job_id: str, *, status: ExecutionStatus | None = None) -> list[Execution]:
-        """Give all executions of a job, retries included."""
-        with self._state.transaction():
-            self._tables.job(job_id)
-            found = self._tables.executions_of_job(job_id)
-        return [execution for execution in found if status in {None, execution.status}]
-
-    def list_thing_executions(self, thing_name: str) -> list[Execution]:
-        """Give all executions on a thing, retries included."""
-        with self._state.transaction():
-            self._tables.require_thing(thing_name)
-            return self._tables.executions_of_thing(thing_name)
-
-    def cancel_execution(
-        self,
-        job_id: str,
-        thing_name: str,
-        *,
-        force: bool = False,
-        expected_version: int | None = None,
-        details: Mapping[str, str] | None = None,
-    ) -> Execution:
-        """Cancel one execution; one in progress only with ``force``."""
-        new_details = check_details(details)
-        with self._state.transaction() as now:
-            execution = self._tables.execution(thing_name, job_id)
-            if expected_version not in {None, execution.version_number}:
-                raise JobsRejectedError(
-                    RejectionCode.VERSION_MISMATCH,
-                    f"expected version {expected_version}, not {execution.version_number}",
-                    execution=execution,
-                )
-            if execution.status.terminal or (execution.status is ExecutionStatus.IN_PROGRESS and not force):
-                raise JobsRejectedError(
-                    RejectionCode.INVALID_STATE_TRANSITION,
-                    f"job {job_id} is {execution.status} on {thing_name}",
-                    execution=execution,
-                )
-            return self._state.change(
-                execution, ExecutionStatus.CANCELED, now, details=new_details, forced=force
-            )
-
-    def delete_execution(self, job_id: str, thing_name: str, number: int, *, force: bool = False) -> None:
-        """Delete one execution; one that is not terminal only with ``force``."""
-        with self._state.transaction() as now:
-            execution = self._tables.execution(thing_name, job_id, number)
-            if not execution.status.terminal and not force:
-                raise JobsRejectedError(
-                    RejectionCode.INVALID_STATE_TRANSITION, f"job {job_id} is {execution.status}; needs force"
-                )
-            self._state.forget_execution(execution)
-            jobs_lifecycle.complete_if_done(self._state, job_id, now)
-
-
-def _check_targets(targets: tuple[str, ...]) -> None:
-    if not targets:
-        raise invalid("a job needs at least one target")
-    if len(targets) > MAX_TARGETS:
-        raise JobsRejectedError(
-            RejectionCode.LIMIT_EXCEEDED, f"{len(targets)} targets; a job has at most {MAX_TARGETS}"
-        )

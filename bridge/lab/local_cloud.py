@@ -23,6 +23,7 @@ from bridge.lab.broker import Broker
 from bridge.lab.broker_faults import BrokerFaults
 from bridge.lab.broker_limits import BrokerLimits
 from bridge.lab.broker_principals import PrincipalPolicy
+from bridge.lab.document_source import document_reader
 from bridge.lab.https_server import HttpsServer
 from bridge.lab.image_server import ImageServer
 from bridge.lab.jobs_mqtt_front import SERVICE_NAME, MqttClientFront, ServiceLogin
@@ -143,7 +144,8 @@ class LocalCloud:
         """
         cert_file, key_file = self._pki.issue_client(name)
         self.jobs.add_thing(name)
-        self._provision(name, cert_file)
+        with self.registry.together():
+            self._provision(name, cert_file)
         return Credentials(name, self.ca_file, cert_file, key_file)
 
     def _provision(self, name: str, cert_file: Path) -> None:
@@ -263,7 +265,11 @@ class LocalCloud:
             s3.signed_route,
             *routes_of({"iot": RegistryRest(self.registry, self._pki).handlers}),
             *jobs_routes(
-                self.jobs, mqtt_endpoint=self._endpoint_text, clock=self._clock, principals=self.registry
+                self.jobs,
+                mqtt_endpoint=self._endpoint_text,
+                clock=self._clock,
+                read_document=document_reader(self.buckets),
+                principals=self.registry,
             ),
             s3.rest_route,
         ]

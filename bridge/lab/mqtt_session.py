@@ -57,6 +57,7 @@ class Message:
 class _Queued:
     message: Message
     retain: bool
+    share_name: str
 
 
 class Session:
@@ -91,8 +92,8 @@ class Session:
         self._waiting.clear()
         self._in_flight.clear()
 
-    def accept(self, message: Message, *, retain: bool = False) -> bool:
-        """Queue a QoS 1 message for delivery.
+    def accept(self, message: Message, *, retain: bool = False, share_name: str = "") -> bool:
+        """Queue a QoS 1 message for delivery, perhaps by a shared subscription.
 
         Returns:
             False when the queue is full and the message is lost.
@@ -104,7 +105,7 @@ class Session:
         ):
             return False
         self._queued_bytes += size
-        self._waiting.append(_Queued(message, retain))
+        self._waiting.append(_Queued(message, retain, share_name))
         return True
 
     def next_packet(self, now_s: float, *, stored: bool = False) -> Publish | None:
@@ -113,7 +114,7 @@ class Session:
         while queue and len(self._in_flight) < self._window:
             queued = queue.popleft()
             publish = queued.message.outgoing(1, retain=queued.retain, now_s=now_s)
-            if publish is None or not self.access.may_receive(publish.topic) or not self.fits(publish):
+            if publish is None or not self.takes(publish, queued.share_name):
                 self._queued_bytes -= len(queued.message.publish.payload)
                 continue
             packet = replace(publish, packet_id=self._new_packet_id())
@@ -121,9 +122,9 @@ class Session:
             return packet
         return None
 
-    def fits(self, publish: Publish) -> bool:
-        """Whether the client takes packets of this size; one that it does not take is not sent (MQTT 5, 3.1.2.11.4)."""
-        return (
+    def takes(self, publish: Publish, share_name: str = "") -> bool:
+        """Whether the client may receive this and takes packets of its size; others are not sent (MQTT 5, 3.1.2.11.4)."""
+        return self.access.may_receive(publish.topic, share_name) and (
             self._max_packet_bytes is None
             or len(encode_packet(publish, self.version)) <= self._max_packet_bytes
         )

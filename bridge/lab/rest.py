@@ -110,11 +110,7 @@ def routes_of(
             )
     # Fixed parts of a path go before members: ``…/jobs/$next`` before ``…/jobs/{jobId}``.
     ordered = sorted(table.items(), key=lambda entry: entry[0][1].replace("{", "~"))
-    return [
-        # An ARN in a path has slashes, whether they came in percent form or not.
-        Route(path.replace("{target}", "{target:path}"), _by_service(choices), methods=[method])
-        for (method, path), choices in ordered
-    ]
+    return [Route(path, _by_service(choices), methods=[method]) for (method, path), choices in ordered]
 
 
 def _path(operation: Operation) -> str:

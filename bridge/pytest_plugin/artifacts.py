@@ -6,6 +6,7 @@ A writer gets the record of a test that has ended and writes what it likes; more
 
 import hashlib
 import json
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from bridge.errors import BridgeError
 from bridge.pytest_plugin.log import BoardLog
 from bridge.pytest_plugin.updates import Story
 from bridge.redaction import redact_text, redact_value
+
+_log = logging.getLogger(__name__)
 
 _MAX_NAME_CHARS: Final = 100
 
@@ -128,8 +131,12 @@ def write_artifacts(root: Path, record: TestRecord) -> Path:
     """
     directory = test_directory(root, record.nodeid)
     directory.mkdir(parents=True, exist_ok=True)
-    for writer in _writers.values():
-        writer(directory, record)
+    for name, writer in _writers.items():
+        try:
+            writer(directory, record)
+        except Exception as error:  # noqa: BLE001 - one broken writer must not end the run
+            _log.warning("%s of %s was not written: %r", name, record.nodeid, error)
+            (directory / "not-written.txt").write_text(f"{name}: {error!r}\n", encoding="utf-8")
     return directory
 
 
@@ -145,12 +152,12 @@ def _result(directory: Path, record: TestRecord) -> None:
     (directory / "result.json").write_text(text, encoding="utf-8")
 
 
-def _log(directory: Path, record: TestRecord) -> None:
+def _at_log(directory: Path, record: TestRecord) -> None:
     (directory / "at.log").write_text(record.log.transcript(), encoding="utf-8")
 
 
 register_writer("result.json", _result)
-register_writer("at.log", _log)
+register_writer("at.log", _at_log)
 
 
 def _story(story: Story) -> dict[str, Any]:

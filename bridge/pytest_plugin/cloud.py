@@ -52,6 +52,11 @@ class CloudUnderTest(Protocol):
         """Which cloud."""
         ...
 
+    @property
+    def on_this_host(self) -> bool:
+        """Images are fetched from loopback addresses."""
+        ...
+
     def thing_of(self, board: BenchBoard) -> Thing:
         """The thing whose jobs a board works."""
         ...
@@ -104,6 +109,11 @@ class LabCloud:
     def kind(self) -> CloudKind:
         """Which cloud."""
         return self._kind
+
+    @property
+    def on_this_host(self) -> bool:
+        """Always."""
+        return True
 
     def add_thing(self, name: str) -> Thing:
         """Register a thing, with a certificate of its own."""

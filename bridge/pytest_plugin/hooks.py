@@ -3,6 +3,7 @@
 Suites that use none of its fixtures pay for reading this module and nothing else, and see no line of it.
 """
 
+from collections import Counter
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -91,8 +92,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("nRF91 bench")
     for reason, count in sorted(session.deselected.items()):
         terminalreporter.line(f"{count} deselected: {reason}")
-    for note in notes:
-        terminalreporter.line(note)
+    for note, count in Counter(notes).items():
+        terminalreporter.line(note if count == 1 else f"{note} ({count} times)")
     if bench_errors:
         terminalreporter.line(f"{bench_errors} bench errors: they say nothing about the product")
 

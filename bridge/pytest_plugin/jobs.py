@@ -152,6 +152,7 @@ class JobBench:
         journal: Journal | None = None,
         admission: Admission | None = None,
         transfer_baud: int | None = None,
+        confirm_timeout_s: float = 5.0,
         bench_errors: bool = False,
         **policy: Any,
     ) -> Worked:
@@ -166,6 +167,7 @@ class JobBench:
             journal: Where the update is written down.
             admission: When jobs may be taken.
             transfer_baud: Bit rate of transfers; 0 stays at the board's, None is the bench's.
+            confirm_timeout_s: How long a new application may take to say that it confirmed itself.
             bench_errors: The test wants to see a bench that is at fault.
             policy: More of :class:`~bridge.fota.policy.Policy`.
 
@@ -187,6 +189,7 @@ class JobBench:
             journal=journal,
             admission=admission,
             transfer_baud=transfer_baud,
+            confirm_timeout_s=confirm_timeout_s,
             **policy,
         ) as agent:
             result = agent.run(once=True)
@@ -211,13 +214,16 @@ class JobBench:
         journal: Journal | None = None,
         admission: Admission | None = None,
         transfer_baud: int | None = None,
+        confirm_timeout_s: float = 5.0,
         **policy: Any,
     ) -> Iterator[Agent]:
         """The bridge at work on the board's jobs, for tests that drive it themselves."""
         options = UpdateOptions(
-            policy=Policy(**policy), transfer_baud=self.device.transfer_baud(transfer_baud)
+            policy=Policy(**policy),
+            transfer_baud=self.device.transfer_baud(transfer_baud),
+            confirm_timeout_s=confirm_timeout_s,
         )
-        own_cloud = self.cloud.kind != "aws"
+        own_cloud = self.cloud.on_this_host
         downloads = DownloadSettings(
             self.directory / "downloads",
             ca_file=self.thing.download_ca_file,

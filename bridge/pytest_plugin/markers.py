@@ -34,7 +34,7 @@ class Needs:
 
     Attributes:
         board: It uses a board at all.
-        route: Route into flash.
+        route: Route into flash, if it says so.
         kinds: Kinds of firmware.
         images: It uses firmware at all.
         power: It switches the supply.
@@ -45,7 +45,7 @@ class Needs:
     """
 
     board: bool = False
-    route: str = "xdfu"
+    route: str | None = None
     kinds: frozenset[str] = frozenset()
     images: bool = False
     power: bool = False
@@ -57,7 +57,7 @@ class Needs:
     @property
     def firmware(self) -> str:
         """Personality of a virtual board that has the route."""
-        return _FIRMWARE[self.route]
+        return _FIRMWARE[self.route or "xdfu"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Abilities:
 
     Attributes:
         virtual: Boards are built here, one for each test.
-        routes: Routes into flash; empty when nobody has declared them.
+        routes: Routes into flash, as the bench file declares them; without one it is taken for a Serial Modem.
         kinds: Kinds of firmware that there are images of.
         power: The supply can be switched.
         network: The modem finds a network.
@@ -87,11 +87,11 @@ class Abilities:
         if not needs.board or self.virtual:
             return None
         without = sorted(needs.kinds - self.kinds)
-        declared = ", ".join(sorted(self.routes))
+        routes = self.routes or frozenset({"xdfu"})
+        declared = ", ".join(sorted(routes))
         reasons = {
             f"needs a virtual board: {needs.virtual}": needs.virtual is not None,
-            f"needs the route {needs.route}, the bench declares {declared}": needs.route
-            not in (self.routes or ROUTES),
+            f"needs the route {needs.route}, the bench has {declared}": needs.route not in (None, *routes),
             "needs firmware, see --nrf91-images": needs.images and not self.kinds,
             f"needs firmware of the kind {''.join(without[:1])}, see --nrf91-images": bool(without),
             "needs power control, see the bench file": needs.power and not self.power,
@@ -122,7 +122,7 @@ def needs_of(item: pytest.Item) -> Needs:
         reason = "it injects faults into the board and its cable"
     needs = Needs(
         board=bool(names & _NEEDS_A_BOARD),
-        route=str(route.args[0]) if route is not None else "xdfu",
+        route=str(route.args[0]) if route is not None else None,
         kinds=frozenset(str(kind) for marker in item.iter_markers("nrf91_kind") for kind in marker.args),
         images="nrf91_images" in names,
         power=item.get_closest_marker("nrf91_power") is not None,
@@ -131,7 +131,7 @@ def needs_of(item: pytest.Item) -> Needs:
         virtual=reason,
         options=options,
     )
-    if needs.route not in ROUTES:
+    if needs.route not in (None, *ROUTES):
         raise pytest.UsageError(
             f"{item.nodeid}: there is no route {needs.route!r}; choose one of {', '.join(ROUTES)}"
         )

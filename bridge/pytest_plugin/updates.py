@@ -119,8 +119,8 @@ class Story:
             for event, at in zip(self.events, self.times_s, strict=True)
             if isinstance(event, StageStarted)
         ]
-        ends = [at for _, at in starts[1:]] + self.times_s[-1:]
-        return {stage: round(end - start, 4) for (stage, start), end in zip(starts, ends, strict=True)}
+        ends = [*(at for _, at in starts[1:]), *self.times_s[-1:]]
+        return {stage: round(end - start, 4) for (stage, start), end in zip(starts, ends, strict=False)}
 
 
 class Updater:

@@ -95,7 +95,7 @@ class ModemFlash:
         pages = {}
         for address, text in data.items():
             try:
-                page = zlib.decompress(base64.b64decode(text, validate=True))
+                page = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), PAGE_BYTES + 1)
             except zlib.error as error:
                 raise ValueError(f"page {address} is damaged") from error
             if len(page) != PAGE_BYTES or int(address, 16) % PAGE_BYTES:

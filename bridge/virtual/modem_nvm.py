@@ -12,6 +12,7 @@ from bridge.image.sample_modem import (
     decode_modem_firmware,
     patch_firmware_header,
 )
+from bridge.virtual.credentials import CredentialType
 from bridge.virtual.modem_flash import ModemFlash
 
 _NAMESPACE: Final = uuid.UUID("6e524639-3142-7269-6467-65766972740a")
@@ -93,4 +94,19 @@ class ModemNvm:
         delta = data["delta"]
         content = bytearray(base64.b64decode(delta["content"], validate=True))
         area = DeltaArea(content, bool(delta["dirty"]), bool(delta["scheduled"]))
+        for name in ("imei", "device_uuid", "family", "version", "modem_uuid"):
+            _check_text(data[name])
+        for key, value in data["credentials"].items():
+            tag, kind = key.split(",")
+            CredentialType(int(kind))
+            if int(tag) < 0:
+                raise ValueError("a credential has no tag")
+            _check_text(value)
         return cls(**{**data, "delta": area, "flash": ModemFlash.from_dict(data.get("flash", {}))})
+
+
+def _check_text(value: object) -> None:
+    """The modem's texts go to the line and into digests byte by byte."""
+    if not isinstance(value, str):
+        raise TypeError("a value is no text")
+    value.encode("latin-1")

@@ -77,7 +77,7 @@ class StateDir:
             return None
         try:
             return decode(json.loads(text))
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise BenchError(
                 f"{self.path / name} is damaged",
                 reason="state-unusable",

@@ -45,14 +45,14 @@ class PahoClient:
         )
         cert_file, key_file = rig.certificates.thing(THING)
         self.client.tls_set(str(rig.certificates.ca_file), str(cert_file), str(key_file))
-        self.client.on_connect = lambda *got: self.answers.put(("connect", got[3], got[4], got[2]))
-        self.client.on_disconnect = lambda *got: self.answers.put(("disconnect", got[3], got[4]))
-        self.client.on_subscribe = lambda *got: self.answers.put(("subscribe", [one.value for one in got[3]]))
-        self.client.on_unsubscribe = lambda *got: self.answers.put(
-            ("unsubscribe", [one.value for one in got[3]])
-        )
-        self.client.on_publish = lambda *got: self.answers.put(("publish", got[3].value))
-        self.client.on_message = lambda _c, _d, message: self.messages.put(message)
+        # The callbacks know the queues only: a cycle would leave paho's sockets to the garbage collector.
+        answers, messages = self.answers, self.messages
+        self.client.on_connect = lambda *got: answers.put(("connect", got[3], got[4], got[2]))
+        self.client.on_disconnect = lambda *got: answers.put(("disconnect", got[3], got[4]))
+        self.client.on_subscribe = lambda *got: answers.put(("subscribe", [one.value for one in got[3]]))
+        self.client.on_unsubscribe = lambda *got: answers.put(("unsubscribe", [one.value for one in got[3]]))
+        self.client.on_publish = lambda *got: answers.put(("publish", got[3].value))
+        self.client.on_message = lambda _c, _d, message: messages.put(message)
         self._port = rig.port
 
     def connect(self, **options: Any) -> Any:

@@ -10,7 +10,8 @@ import threading
 import time
 from pathlib import Path
 
-from hil_tests.fleet.fleet import Act, running_fleet
+from hil_tests.fleet.act import Act
+from hil_tests.fleet.fleet import running_fleet
 
 
 def main() -> int:

@@ -6,10 +6,8 @@ The Jobs service's clock stands still but when a rollout shall go on, so a rollo
 import json
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from bridge.image import inspect_file
 from bridge.lab.broker_faults import Fault
 from bridge.lab.jobs_lifecycle import ABORTED
-from bridge.lab.jobs_model import Execution, ExecutionStatus
 from bridge.lab.local_cloud import LocalCloud
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual.board import VirtualBoard
+from hil_tests.fleet.act import Act
 from hil_tests.fleet.member import Kind, Member, Surroundings, kind_of
 
 OLD, NEW, BAD = "1.0.0", "2.0.0", "3.0.0"
@@ -42,34 +40,6 @@ EXPECTED: Final = {
     Kind.CUT: "SUCCEEDED",
     Kind.DEAF: "SUCCEEDED",
 }
-
-
-@dataclass
-class Act:
-    """What came of one job.
-
-    Attributes:
-        statuses: Executions by status.
-        by_kind: Executions by the thing's kind, status and reason.
-        reached: Things that got the job at all.
-        written: Boards that were written to.
-        throttled: Requests of devices that the service refused because of their number.
-        status: How the job itself stands.
-        comment: What the service says about that.
-        wrong: What is not as it should be, one sentence each.
-    """
-
-    job_id: str
-    things: int
-    statuses: Counter[str] = field(default_factory=Counter)
-    by_kind: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    reached: int = 0
-    written: int = 0
-    throttled: int = 0
-    status: str = ""
-    comment: str = ""
-    seconds: float = 0.0
-    wrong: list[str] = field(default_factory=list)
 
 
 class SteppedClock:
@@ -119,11 +89,12 @@ class Fleet:
         own, (private, public) = self._samples.public_key_pem, _another_key()
         usual, strange = (image(OLD), own), (image(OLD, private), public)
         boards = {Kind.CURRENT: (image(NEW), own), Kind.STRANGER: strange}
-        for number in range(count):
+        with self.cloud.registry.together():
+            things = [self.cloud.add_thing(f"board-{number:03}") for number in range(count)]
+        for number, thing in enumerate(things):
             kind = kind_of(number)
             factory_image, key = boards.get(kind, usual)
             board = VirtualBoard(factory_image=factory_image, keys=[key])
-            thing = self.cloud.add_thing(f"board-{number:03}")
             self.members.append(Member(thing, kind, board, self._around))
         for member in self.members:
             member.start()
@@ -147,7 +118,8 @@ class Fleet:
         act = self._act(GOOD_JOB, began)
         act.throttled = self.cloud.jobs.faults.throttled
         for member in self.members:
-            self._check_truth(member, act)
+            execution = self.cloud.jobs.describe_execution(GOOD_JOB, member.name)
+            act.check_truth(execution, member, EXPECTED[member.kind], NEW)
         if act.status != "IN_PROGRESS":
             act.wrong.append(f"a continuous job goes on for ever, this one is {act.status}")
         return act
@@ -179,10 +151,9 @@ class Fleet:
         for member in self.members:
             if member.version != before[member.name]:
                 act.wrong.append(f"{member.name} runs {member.version} after {before[member.name]}")
-        job = self._job(BAD_JOB)
-        act.comment = job.get("comment", "")
-        if (act.status, job.get("reasonCode")) != ("CANCELED", ABORTED):
-            act.wrong.append(f"the bad job is {act.status} for the reason {job.get('reasonCode')}")
+        reason = self._job(BAD_JOB).get("reasonCode")
+        if (act.status, reason) != ("CANCELED", ABORTED):
+            act.wrong.append(f"the bad job is {act.status} for the reason {reason}")
         return act
 
     def close(self) -> None:
@@ -240,44 +211,11 @@ class Fleet:
                     raise TimeoutError(f"not done in {PATIENCE_S:.0f} s")
 
     def _act(self, job_id: str, began: float) -> Act:
-        executions = self.cloud.jobs.list_executions(job_id)
-        kinds = {member.name: member.kind for member in self.members}
+        job = self._job(job_id)
         act = Act(job_id, len(self.members), seconds=time.monotonic() - began)
-        act.status = self._job(job_id)["status"]
-        for one in executions:
-            act.statuses[one.status] += 1
-            act.by_kind[kinds[one.thing_name], one.status, one.status_details.get("reason", "")] += 1
-        act.reached = len({one.thing_name for one in executions})
-        act.written = sum(member.transfers[job_id] > 0 for member in self.members)
-        counters = self._job(job_id)["jobProcessDetails"]
-        listed = {status: counters[_counter(status)] for status in act.statuses}
-        if listed != dict(act.statuses):
-            act.wrong.append(f"the job's counters say {listed}, the executions {dict(act.statuses)}")
-        self._check_once(job_id, executions, act)
+        act.status, act.comment = job["status"], job.get("comment", "")
+        act.look(self.cloud.jobs.list_executions(job_id), self.members, job["jobProcessDetails"])
         return act
-
-    def _check_once(self, job_id: str, executions: list[Execution], act: Act) -> None:
-        doubled = [name for name, n in Counter(one.thing_name for one in executions).items() if n > 1]
-        act.wrong += [f"{name} has the job twice" for name in doubled]
-        got = {one.thing_name for one in executions}
-        for member in self.members:
-            if member.transfers[job_id] > 1:
-                act.wrong.append(f"{member.name} was written {member.transfers[job_id]} times")
-            if member.ended.count(job_id) > 1:
-                act.wrong.append(f"the agent of {member.name} worked the job twice")
-            if member.transfers[job_id] and member.name not in got:
-                act.wrong.append(f"{member.name} was written without having the job")
-
-    def _check_truth(self, member: Member, act: Act) -> None:
-        execution = self.cloud.jobs.describe_execution(act.job_id, member.name)
-        said, running = execution.status, member.version
-        if said != EXPECTED[member.kind]:
-            details = dict(execution.status_details)
-            act.wrong.append(f"{member.name} ({member.kind}) ended {said}: {details}")
-        if (running == NEW) is not (said is ExecutionStatus.SUCCEEDED or member.kind is Kind.CURRENT):
-            act.wrong.append(f"{member.name} runs {running}, its job says {said}")
-        if not member.confirmed:
-            act.wrong.append(f"{member.name} would run something else after a reset")
 
 
 @contextmanager
@@ -290,10 +228,6 @@ def running_fleet(count: int, directory: Path) -> Iterator[Fleet]:
         stack.callback(fleet.close)
         fleet.build(count)
         yield fleet
-
-
-def _counter(status: str) -> str:
-    return f"numberOf{''.join(word.capitalize() for word in status.split('_'))}Things"
 
 
 def _another_key() -> tuple[bytes, bytes]:

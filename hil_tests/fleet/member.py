@@ -26,7 +26,7 @@ class Kind(StrEnum):
     CURRENT = "has the new version already"
     STRANGER = "trusts another key"
     CUT = "loses its connection during the transfer"
-    DEAF = "never hears that the end was taken"
+    DEAF = "misses the answer to its first report"
 
 
 def kind_of(number: int) -> Kind:

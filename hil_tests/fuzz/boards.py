@@ -43,7 +43,7 @@ _AT_NAMES = (
         "%SHORTSWVER",
     ),
     *("#XDFUINIT", "#XDFUWRITE", "#XDFUAPPLY", "#XFOTA", "#XRESET", "#XMODEMRESET", "#XSMVER", "#XSLMVER"),
-    *("#XBOOTINFO", "#XDATACTRL", "+IPR", "#XSLEEP", "%XTEMP", "#XUUID", "+CGDCONT", "%HWVERSION"),
+    *("#XBOOTINFO", "#XDATACTRL", "+IPR", "#XSLEEP", "%XTEMP", "#XUUID", "+CGDCONT", "%KEYGEN", "%HWVERSION"),
 )
 _AT_TAILS = (
     "",

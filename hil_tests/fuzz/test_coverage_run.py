@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import UsageError
-from hil_tests.fuzz import boards
+from hil_tests.fuzz import board_driver, boards
 from hil_tests.fuzz.board_driver import BoardDriver
 from hil_tests.fuzz.choices import Choices
 from hil_tests.fuzz.coverage_run import read_log
@@ -76,7 +76,8 @@ def test_seeds_go_deep() -> None:
     ]
 
 
-def test_a_board_that_never_rests_is_noticed() -> None:
+def test_a_board_that_never_rests_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board_driver, "MAX_STEPS", 1000)
     driver = BoardDriver(boards.make_board("smp"))
     timeline = driver.board._timeline
 

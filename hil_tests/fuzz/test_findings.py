@@ -1,5 +1,6 @@
 """What fuzzing has found, each as the bytes that showed it."""
 
+import json
 import struct
 from pathlib import Path
 from typing import cast
@@ -17,6 +18,7 @@ from bridge.image.sample import BEHAVIOUR_MAGIC, find_behaviour
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.layout import layout_of
 from bridge.virtual.mcuboot import boot
+from bridge.virtual.modem_nvm import ModemNvm
 from bridge.wire.at import AtParser, FinalResult
 from bridge.wire.smp_message import SmpMessage
 from hil_tests.fuzz.at_lines import Answers
@@ -118,6 +120,32 @@ def test_a_board_whose_saved_state_is_something_else(text: bytes, tmp_path: Path
     with pytest.raises(BenchError) as refused:
         VirtualBoard(state_dir=tmp_path)
     assert refused.value.reason == "state-unusable"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"device_uuid": "\u031c"},
+        {"imei": 5},
+        {"credentials": {"one": "x"}},
+        {"credentials": {"1,99": "x"}},
+        {"credentials": {"1,0": "\u031c"}},
+    ],
+    ids=str,
+)
+def test_a_modem_whose_saved_memory_it_could_not_have_written(
+    change: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "modem.json").write_text(json.dumps({**ModemNvm().to_dict(), **change}))
+    with pytest.raises(BenchError) as refused:
+        VirtualBoard(state_dir=tmp_path)
+    assert refused.value.reason == "state-unusable"
+
+
+def test_a_counter_of_the_bootloader_without_end(tmp_path: Path) -> None:
+    (tmp_path / "otp.json").write_text('{"counters": [1e999], "invalid_keys": []}')
+    with pytest.raises(BenchError):
+        VirtualBoard(state_dir=tmp_path)
 
 
 def test_a_torn_trailer_with_the_size_of_a_swap_that_no_flash_has_room_for() -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,3 +143,9 @@ def lab(nrf91_cloud: CloudUnderTest) -> Iterator[LabCloud]:
     assert isinstance(nrf91_cloud, LabCloud), "marked nrf91_lab_cloud?"
     yield nrf91_cloud
     nrf91_cloud.local.images.faults.clear()
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
+    """Writes a measurement into the junit file."""
+    return lambda name, value: request.node.user_properties.append((name, value))

@@ -13,6 +13,8 @@ from bridge.pytest_plugin.log import BoardLog
 from bridge.pytest_plugin.updates import Updater
 from hil_tests.scenarios.rounds import version_of
 
+pytestmark = pytest.mark.nrf91_route("xdfu")
+
 BOOT_MARGIN = 3.0
 BOOT_SLACK_S = 5.0
 
@@ -24,7 +26,7 @@ def test_an_image_that_is_not_confirmed_is_gone_after_the_next_reset_and_the_job
 ) -> None:
     before = nrf91_board.version()
     image = nrf91_images.build.application("2.0.0", behaviour={"confirm": False})
-    done = nrf91_deploy(image).work()
+    done = nrf91_deploy(image).work(confirm_timeout_s=0.5)
     assert (done.status, done.reason) == ("FAILED", "reverted")
     assert nrf91_board.version() == before
 
@@ -48,7 +50,7 @@ def test_an_application_that_finds_no_network_and_so_does_not_confirm_itself_is_
 ) -> None:
     before = nrf91_board.version()
     image = nrf91_images.build.application("2.0.0", behaviour={"registers": False, "confirm": False})
-    done = nrf91_deploy(image).work()
+    done = nrf91_deploy(image).work(confirm_timeout_s=0.5)
     assert (done.status, done.reason) == ("FAILED", "reverted")
     assert nrf91_board.version() == before
 
@@ -110,11 +112,11 @@ def test_the_new_application_is_back_about_as_soon_as_the_old_one(
     nrf91_board: DeviceUnderTest,
     nrf91_images: Images,
     nrf91_update: Updater,
-    record_property: Callable[[str, object], None],
+    measured: Callable[[str, object], None],
 ) -> None:
     before_s = nrf91_board.reset().duration_s
     assert nrf91_update(nrf91_images.newer).outcome is Outcome.SUCCEEDED
     after_s = nrf91_board.reset().duration_s
-    record_property("boot_before_s", round(before_s, 3))
-    record_property("boot_after_s", round(after_s, 3))
+    measured("boot_before_s", round(before_s, 3))
+    measured("boot_after_s", round(after_s, 3))
     assert after_s < BOOT_MARGIN * before_s + BOOT_SLACK_S

@@ -22,6 +22,8 @@ from bridge.pytest_plugin.jobs import JobBench
 from bridge.pytest_plugin.updates import Updater
 from hil_tests.scenarios.rounds import FAST, version_of
 
+pytestmark = pytest.mark.nrf91_route("xdfu")
+
 
 def _public(private_pem: bytes) -> bytes:
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415

@@ -23,6 +23,8 @@ from bridge.pytest_plugin.updates import Story, Updater
 from bridge.virtual.faults import FaultPlan
 from hil_tests.scenarios.rounds import FAST, bytes_written, once, started, version_of
 
+pytestmark = pytest.mark.nrf91_route("xdfu")
+
 
 def ranges_of(lab: LabCloud, name: str) -> list[str | None]:
     return [request.range for request in lab.local.images.requests if request.name == name]
@@ -214,9 +216,14 @@ def test_a_cable_that_is_pulled_is_told_with_stage_and_offset_and_the_next_run_s
 
 
 @pytest.mark.scenario(32)
-@pytest.mark.parametrize("fault", ["drop", "flip", "duplicate"])
 @pytest.mark.parametrize(
-    "route", [pytest.param("xdfu"), pytest.param("smp", marks=pytest.mark.nrf91_route("smp"))]
+    ("route", "fault"),
+    [
+        ("xdfu", "drop"),
+        ("xdfu", "flip"),
+        ("xdfu", "duplicate"),
+        pytest.param("smp", "flip", marks=pytest.mark.nrf91_route("smp")),
+    ],
 )
 def test_a_byte_that_is_hit_on_the_line_never_becomes_running_firmware(
     nrf91_board: DeviceUnderTest,

@@ -108,6 +108,9 @@ def test_a_signal_in_a_job_leaves_it_to_the_next_start(
         code, told = running.rest()
     assert (code, finished["outcome"]) == (130, "interrupted")
     assert "once more to stop at once" in told
+    last = told.splitlines()[-1]
+    assert f"will not be installed, and the board runs {OLD_VERSION} as before" in last
+    assert "`nrf91-bridge run` with the same options goes on with the job" in last
     execution = slow.cloud.jobs.describe_execution(f"stopped-{number}", slow.thing.thing_name)
     assert execution.status == "IN_PROGRESS"
     assert_untouched(slow)
@@ -130,8 +133,10 @@ def test_a_second_ctrl_c_ends_at_once_and_breaks_nothing(slow: Bench) -> None:
         assert running.process.poll() is None  # it waits for bytes that do not come
         asked_s = time.monotonic()
         running.process.send_signal(signal.SIGINT)
-        code, _ = running.rest()
+        code, told = running.rest()
     assert code == 130
+    assert "the board is left as it is" in told.splitlines()[-1]
+    assert "Run the same command again" in told.splitlines()[-1]
     assert time.monotonic() - asked_s < 2
     slow.cloud.images.faults.clear()
     assert slow.cloud.jobs.describe_execution("stalled", slow.thing.thing_name).status == "IN_PROGRESS"
@@ -148,7 +153,10 @@ def test_a_flash_that_was_cut_off_goes_on_with_the_same_command(
     with command(*arguments) as running:
         running.transferring()
         running.process.send_signal(number)
-        code, _ = running.rest()
+        code, told = running.rest()
+    if number == signal.SIGINT:
+        assert f"the board runs {OLD_VERSION} as before" in told.splitlines()[-1]
+        assert "Run the same command again to go on" in told.splitlines()[-1]
     assert code == (-9 if number == signal.SIGKILL else 130)
     assert_untouched(slow)
     with command(*arguments) as running:

@@ -20,6 +20,8 @@ from bridge.pytest_plugin.images import Images
 from bridge.pytest_plugin.jobs import JobBench
 from hil_tests.scenarios.rounds import bytes_written, once, started, version_of
 
+pytestmark = pytest.mark.nrf91_route("xdfu")
+
 DEADLINE_S = 60.0
 
 

@@ -20,6 +20,8 @@ from bridge.pytest_plugin.log import BoardLog
 from bridge.pytest_plugin.updates import Updater
 from hil_tests.scenarios.rounds import image_of_size, version_of
 
+pytestmark = pytest.mark.nrf91_route("xdfu")
+
 
 @pytest.mark.scenario(1)
 def test_an_application_job_ends_with_the_new_version_on_board_and_in_the_cloud(
@@ -116,7 +118,7 @@ def test_the_place_of_the_image_may_be_a_url_in_one_round_and_its_parts_in_the_n
 
 
 @pytest.mark.scenario(9)
-@pytest.mark.parametrize("fragment_bytes", [1024, 4 * 1024 * 1024], ids=["smallest", "largest"])
+@pytest.mark.parametrize("fragment_bytes", [4096, 4 * 1024 * 1024], ids=["smallest", "largest"])
 def test_small_and_large_download_requests_give_the_same_image(
     nrf91_board: DeviceUnderTest, nrf91_images: Images, nrf91_deploy: JobBench, fragment_bytes: int
 ) -> None:

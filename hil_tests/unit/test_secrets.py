@@ -12,18 +12,25 @@ from pathlib import Path
 
 import pytest
 import typer
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.board import Board
 from bridge.cli import app as app_module
 from bridge.cli.output import console, emit_json, report_thread_failure
+from bridge.cli.policy_options import read_key
 from bridge.cloud import Endpoint, JobExecution, JobStatus, parse_document
+from bridge.cloud.endpoint import make_tls_context
 from bridge.cloud.location import LocationError, location_url
 from bridge.errors import BridgeError, UsageError
+from bridge.fetch.http_client import check_tls_files
 from bridge.fetch.store import Order
 from bridge.fota import Finished, Outcome, Stage, Waiting
 from bridge.fota.status_details import StatusDetails
+from bridge.lab.sample_images import SampleImages
+from bridge.lab.sample_key import development_public_key_pem
 from bridge.redaction import RedactingFilter, is_secret_command, redact_command, redact_text, redact_value
 from bridge.secret_files import is_open_to_others, warn_if_open_to_others
 from hil_tests.secret_watch import MARK, leak_in
@@ -282,6 +289,81 @@ def test_a_private_key_that_others_can_read_is_warned_about(
     assert is_open_to_others(key) is is_open
     assert bool(caplog.records) is is_open
     assert "chmod 600" in caplog.text or not is_open
+
+
+def open_key(folder: Path) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    file = folder / "open.key"
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    file.chmod(0o644)
+    return file
+
+
+def read_to_connect(key: Path) -> None:
+    with pytest.raises(UsageError):  # the certificate is missing; the key was looked at before
+        make_tls_context(
+            Endpoint("localhost", cert_file=key.with_suffix(".crt"), key_file=key, client_id="x"), print
+        )
+
+
+def read_to_download(key: Path) -> None:
+    with pytest.raises(UsageError):
+        check_tls_files(None, (key.with_suffix(".crt"), key))
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "broker": read_to_connect,
+    "image server": read_to_download,
+    "signature": read_key,
+}
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_whoever_reads_a_private_key_that_others_can_read_warns_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, read: Callable[[Path], object]
+) -> None:
+    key = open_key(tmp_path)
+    read(key)
+    read(key)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the private key {key} is open to other users; `chmod 600` it"
+    ]
+
+
+@pytest.mark.parametrize("command", ["inspect", "board"])
+def test_a_command_that_is_given_a_private_key_which_others_can_read_warns(
+    tmp_path: Path, command: str
+) -> None:
+    key = open_key(tmp_path)
+    image = SampleImages(tmp_path).application("1.0.0")
+    arguments = {
+        "inspect": ["image", "inspect", str(image), "--key", str(key)],
+        "board": [
+            "board",
+            "--key",
+            str(key),
+            "--image",
+            str(image),
+            "--smp",
+            "nonsense",
+        ],  # or it would go on
+    }
+    told = subprocess.run(
+        [sys.executable, "-m", "bridge", *arguments[command]],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert told.stderr.count("is open to other users") == 1
+
+
+def test_a_public_key_may_be_read_by_all(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    public = tmp_path / "image.pub.pem"
+    public.write_bytes(development_public_key_pem())
+    public.chmod(0o644)
+    read_key(public)
+    assert not caplog.records
 
 
 def test_a_key_file_that_is_missing_is_no_ones_concern_here(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from cryptography import x509
 
 from bridge.board import Board
 from bridge.cli.app import run
+from bridge.lab.local_cloud import LocalCloud
 from bridge.lab.pki import LabPki
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual.board import VirtualBoard
@@ -159,3 +160,29 @@ def test_given_full_logs_when_a_key_is_written_then_none_of_its_lines_is_in_them
     key = (files / f"thing-{THING}.key").read_text().splitlines()[1:-1]
     assert "CMNG" in done.stderr
     assert not [line for line in key if line in done.stdout + done.stderr]
+
+
+@pytest.mark.parametrize("board", ["serial-modem"], indirect=True)
+def test_given_a_thing_that_was_created_when_written_then_the_board_has_what_the_broker_knows(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    with LocalCloud(tmp_path / "cloud") as cloud:
+        arguments = [
+            "thing",
+            "create",
+            THING,
+            "--out",
+            str(made),
+            "--cloud-state",
+            str(tmp_path / "cloud"),
+            "--json",
+        ]
+        monkeypatch.setattr(sys, "argv", ["nrf91-bridge", *arguments])
+        assert run() == 0
+        code, events = command("write", "42", "--thing-files", str(made))
+        assert (code, events[-1]["reason"]) == (2, "bad-thing-files")  # the CA is not among them
+        code, events = command("write", "42", "--thing-files", str(made), "--ca", str(cloud.ca_file))
+        assert (code, kinds(events[-1:])) == (0, {"root-ca", "client-certificate", "private-key"})
+        assert cloud.registry.principals_of(THING)

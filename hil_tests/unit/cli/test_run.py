@@ -93,6 +93,7 @@ def test_a_configuration_that_makes_no_sense_is_refused(
         (["--client-id", "c", "--gateway", "=/dev/x"], "THING=PORT"),
         (["--client-id", "c", "--gateway", "a=/dev/x", "--gateway", "a=/dev/y"], "thing a twice"),
         (["--client-id", "c", "--gateway", "a=/dev/x", "--gateway", "b=/dev/x"], "port /dev/x twice"),
+        (["--client-id", "c", *(f"--gateway=t{n}=/dev/{n}" for n in range(11))], "10 things"),
         (["--thing", "a", "--keep-alive", "29", *_LOGIN], "keep alive of 29"),
         (["--thing", "a", "--keep-alive", "1201", *_LOGIN], "keep alive of 1201"),
         (["--thing", "a", "--jobs-over", "https", "--jobs-https", "host:x", *_LOGIN], "no valid port"),

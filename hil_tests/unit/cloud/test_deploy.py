@@ -407,6 +407,22 @@ def test_check_names_what_else_is_missing(desk: Desk) -> None:
     assert desk("thing check dev-4").code == 8
 
 
+def test_a_gateway_may_work_for_other_things_and_for_no_more(desk: Desk) -> None:
+    desk("thing create bench-1")
+    desk("thing create other-1")
+    made = desk("thing create gateway --works-for bench-*").events[0]
+    files = ["--cert", made["cert"], "--key", made["key"], "--client-id", "gateway"]
+    host, port = desk.cloud.mqtt_endpoint
+    broker = ["--endpoint", f"{host}:{port}", "--ca", str(desk.cloud.ca_file)]
+    assert desk.command("thing", "check", "bench-1", "--json", *broker, *files).code == 0
+    assert (
+        desk.command("thing", "check", "other-1", "--json", *broker, *files).error == "subscription-refused"
+    )
+    many = [word for number in range(20) for word in ("--works-for", f"thing-{number}")]
+    refused = desk("thing create gateway-2", *many)
+    assert (refused.code, refused.error) == (2, "policy-too-large")
+
+
 def test_check_without_the_operators_rights(desk: Desk) -> None:
     desk("thing create dev-5")
     host, port = desk.cloud.mqtt_endpoint

@@ -121,7 +121,7 @@ class BrokerMachine(RuleBasedStateMachine):
             return
         for packet_id in list(peer.seen)[:: -1 if last_first else 1][:3]:
             peer.owed.remove(peer.seen.pop(packet_id))
-            peer.client.link.sent += peer.client.say(PubAck(packet_id))
+            self._acknowledge(peer.client, packet_id)
         self._collect(peer)
 
     @invariant()
@@ -137,10 +137,15 @@ class BrokerMachine(RuleBasedStateMachine):
             for _ in range(len(peer.owed) + 2):
                 for packet_id in list(peer.seen):
                     peer.owed.remove(peer.seen.pop(packet_id))
-                    peer.client.link.sent += peer.client.say(PubAck(packet_id))
+                    self._acknowledge(peer.client, packet_id)
                 self.timers.advance(1)
                 self._collect(peer)
             assert peer.owed == []
+
+    def _acknowledge(self, client: FakeClient, packet_id: int) -> None:
+        """Acknowledge, and leave what comes for it to be collected."""
+        answers = client.say(PubAck(packet_id))
+        client.link.sent = answers
 
     def _collect(self, peer: Peer) -> None:
         """Take what came; nothing comes twice on one connection."""

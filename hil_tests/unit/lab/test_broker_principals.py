@@ -207,3 +207,24 @@ def test_given_more_topics_than_are_remembered_then_decisions_stay_right(
     for number in range(1100):
         assert client.say(Publish(f"no/{number}", b"", qos=1, packet_id=1)) == [PubAck(1, 0x87)]
     assert client.say(Publish("by-name/cn-7", b"", qos=1, packet_id=1)) == [PubAck(1)]
+
+
+@pytest.mark.parametrize(
+    ("topic", "expected"), [("$share/*/by-name/x", 1), ("by-name/x", 1), ("$share/other/by-name/x", 0)]
+)
+def test_given_a_shared_subscription_then_the_policy_sees_it_with_its_name(
+    router: Router, registry: Registry, topic: str, expected: int
+) -> None:
+    statements = [
+        {"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"},
+        {"Effect": "Allow", "Action": "iot:Subscribe", "Resource": f"{ARN}:topicfilter/$share/*/by-name/x"},
+        {"Effect": "Allow", "Action": "iot:Receive", "Resource": f"{ARN}:topic/{topic}"},
+    ]
+    registry.register(DER, set(), json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    client = client_of(router, registry)
+    client.connect("worker")
+    wanted = (("by-name/x", 1), ("$share/group/by-name/x", 1))
+    assert client.say(Subscribe(1, wanted)) == [SubAck(1, (0x87, 1))]
+    for qos in (0, 1):
+        router.publish(Publish("by-name/x", b"p", qos=qos))
+    assert client.messages() == [("by-name/x", b"p")] * 2 * expected

@@ -1,5 +1,6 @@
 """The local cloud as one object: everything reachable, credentials that survive, a clean start and end."""
 
+import json
 import ssl
 import threading
 import urllib.error
@@ -68,6 +69,29 @@ def test_given_a_presigned_placeholder_then_each_reading_opens_the_private_image
         cloud.jobs.create_job("j", "thing-a", {"url": placeholder}, presigned_expires_in_s=60)
         document: Any = cloud.jobs.device.document("j")
         assert get(cloud, document["url"]) == b"secret firmware"
+
+
+def test_given_a_document_in_a_bucket_then_a_job_can_name_it() -> None:
+    with LocalCloud() as cloud:
+        cloud.add_thing("thing-a")
+        bucket = cloud.buckets.names[0]
+        cloud.buckets.put(bucket, "jobs/doc.json", b'{"operation": "x"}', {})
+        cloud.buckets.put(bucket, "binary", b"\xff\xfe", {})
+
+        def create(key: str) -> int:
+            source = f"https://s3.eu-west-1.amazonaws.com/{bucket}/{key}"
+            body = json.dumps({"targets": [cloud.thing_arn("thing-a")], "documentSource": source})
+            context = ssl.create_default_context(cafile=str(cloud.ca_file))
+            request = urllib.request.Request(f"{cloud.https_url}/jobs/j", body.encode(), method="PUT")
+            try:
+                with urllib.request.urlopen(request, context=context, timeout=10) as answer:
+                    return int(answer.status)
+            except urllib.error.HTTPError as error:
+                error.close()
+                return error.code
+
+        assert (create("none"), create("binary"), create("jobs/doc.json")) == (400, 400, 200)
+        assert cloud.jobs.device.document("j") == {"operation": "x"}
 
 
 def test_given_a_state_directory_then_certificates_and_jobs_survive(tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""Who decides what: option, environment, ini file, bench file; and that other suites see nothing of it."""
+
+import pytest
+
+BENCH = """
+[boards.0001]
+name = "left"
+port = "/dev/nowhere-left"
+model = "nrf9151dk"
+"""
+
+
+def header(result: pytest.RunResult) -> str:
+    return next((line for line in result.outlines if line.startswith("nrf91: ")), "")
+
+
+def test_the_first_one_to_decide_wins_and_is_shown(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite.makeini("[pytest]\nnrf91_port = /dev/from-ini\nnrf91_model = thingy91\n")
+    assert "port /dev/from-ini (ini), model thingy91 (ini)" in header(suite.runpytest())
+    monkeypatch.setenv("NRF91_BRIDGE_PORT", "/dev/from-environment")
+    assert "port /dev/from-environment (NRF91_BRIDGE_PORT), model thingy91 (ini)" in header(suite.runpytest())
+    shown = header(suite.runpytest("--nrf91-port", "/dev/from-option"))
+    assert "port /dev/from-option (option), model thingy91 (ini)" in shown
+
+
+def test_the_bench_file_fills_in_what_nobody_has_said(suite: pytest.Pytester) -> None:
+    suite.path.joinpath("bench.toml").write_text(BENCH)
+    suite.makepyfile(
+        """
+        from bridge.pytest_plugin.keys import SESSION
+
+        def test_board(request):
+            (board,) = request.config.stash[SESSION].bench.boards
+            assert (board.name, board.model, board.port) == ("left", {model!r}, "/dev/nowhere-left")
+        """.replace("{model!r}", "request.config.getini('nrf91_model') or 'nrf9151dk'")
+    )
+    suite.runpytest("--nrf91-bench", "bench.toml").assert_outcomes(passed=1)
+    suite.makeini("[pytest]\nnrf91_model = nrf9161dk\n")
+    suite.runpytest("--nrf91-bench", "bench.toml").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--nrf91-cloud", "azure"], "azure"),
+        (["--nrf91-bench", "none.toml"], "none.toml"),
+        (["--nrf91-bench", "bench.toml", "--nrf91-serial-number", "77"], "77"),
+    ],
+)
+def test_what_makes_no_sense_ends_the_run_at_once(
+    suite: pytest.Pytester, arguments: list[str], complaint: str
+) -> None:
+    suite.path.joinpath("bench.toml").write_text(BENCH)
+    suite.makepyfile("def test_it(nrf91_board): pass")
+    result = suite.runpytest(*arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert complaint in result.stderr.str() + result.stdout.str()
+
+
+def test_an_environment_variable_is_checked_like_an_option(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NRF91_BRIDGE_CLOUD", "azure")
+    result = suite.runpytest()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "NRF91_BRIDGE_CLOUD" in result.stderr.str()
+
+
+def test_a_suite_without_boards_sees_nothing_and_loads_nothing(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        """
+        import sys
+
+        def test_it():
+            heavy = ("bridge.board", "bridge.fota", "bridge.lab", "bridge.virtual", "serial", "paho", "pydantic")
+            assert [name for name in heavy if name in sys.modules] == []
+        """
+    )
+    result = suite.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)
+    text = result.stdout.str().replace("nrf91-bridge-", "")  # pytest's own list of plugins
+    assert "nrf91" not in text.lower()
+
+
+def test_every_name_begins_with_the_prefix(suite: pytest.Pytester) -> None:
+    shown = suite.runpytest("--fixtures", "-q").outlines
+    ours = [line.split()[0] for line in shown if "pytest_plugin/fixtures.py" in line]
+    assert len(ours) == 9
+    assert all(name.startswith("nrf91_") for name in ours)
+    options = [
+        word
+        for line in suite.runpytest("--help").outlines
+        for word in line.split()
+        if word.startswith("--nrf91")
+    ]
+    assert {"--nrf91-port=PORT", "--nrf91-require", "--nrf91-bench=BENCH"} <= set(options)
