@@ -20,7 +20,7 @@ need_packages() {
 find_python() {
   local python
   for python in python3.13 python3.12 python3.11 python3; do
-    if command -v "$python" >/dev/null && "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    if command -v "$python" >/dev/null && "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
       printf '%s' "$python"
       return
     fi

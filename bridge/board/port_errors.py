@@ -119,10 +119,18 @@ def _process_ids() -> Iterator[int]:
 
 def _open_files(pid: int) -> list[str]:
     try:
-        # Path.readlink would normalise pipes and sockets.
-        return [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]  # noqa: PTH115
+        entries = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return []  # another user's process, or one that just ended
+    return [file for file in map(_link_target, entries) if file is not None]
+
+
+def _link_target(entry: Path) -> str | None:
+    """Where a link leads; None when it is gone, as the one by which we have just looked into our own directory."""
+    try:
+        return os.readlink(entry)  # noqa: PTH115 - Path.readlink would normalise pipes and sockets
+    except OSError:
+        return None
 
 
 def _process_name(pid: int) -> str:

@@ -22,7 +22,9 @@ from bridge.pytest_plugin.hooks import (
     pytest_runtest_call,
     pytest_runtest_makereport,
     pytest_runtest_protocol,
+    pytest_sessionfinish,
     pytest_terminal_summary,
+    pytest_testnodedown,
     pytest_unconfigure,
 )
 
@@ -43,6 +45,8 @@ __all__ = [
     "pytest_runtest_call",
     "pytest_runtest_makereport",
     "pytest_runtest_protocol",
+    "pytest_sessionfinish",
     "pytest_terminal_summary",
+    "pytest_testnodedown",
     "pytest_unconfigure",
 ]

@@ -5,7 +5,7 @@ Suites that use none of its fixtures pay for reading this module and nothing els
 
 from collections import Counter
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bridge.pytest_plugin.artifacts import TestRecord
 
 BENCH_PROPERTY = "nrf91_bench_error"
+_DESELECTED = "nrf91_deselected"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -73,6 +74,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         gone = set(left_out)
         items[:] = [item for item in items if item not in gone]
+
+
+@pytest.hookimpl
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist hands over what it has left out, and why."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[_DESELECTED] = session.config.stash[SESSION].deselected
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ARG001 - the names are pytest-xdist's
+    """Take over what a worker has left out; all of them have left out the same."""
+    session: BenchSession = node.config.stash[SESSION]
+    session.deselected.update(getattr(node, "workeroutput", {}).get(_DESELECTED, {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -209,23 +209,52 @@ class BenchSession:
             record.before = identity
         if self._baseline is None:
             self._baseline = Baseline.of(identity)
+            self._declare_baseline(device, record)
 
-    def _restore(self, device: "DeviceUnderTest", record: "TestRecord | None") -> None:
+    def _declare_baseline(self, device: "DeviceUnderTest", record: "TestRecord | None") -> None:
+        """With firmware at hand its baseline is what the board has to run, whatever an earlier run has left there."""
+        from dataclasses import replace  # noqa: PLC0415
+
+        from bridge.image import inspect_file  # noqa: PLC0415
+
+        assert self._baseline is not None
+        if self.settings.text("images") is None or self.settings.text("baseline") == "accept":
+            return
+        if "application" not in self.images.kinds or self._baseline.application is None:
+            return
+        found, declared = self._baseline.application, inspect_file(self.images.baseline).version
+        self._baseline = replace(self._baseline, application=declared)
+        done = self._bring_back(device)
+        if record is not None and done:
+            record.notes.append(f"{device.name} was found with {found}")
+            record.notes += done
+
+    def _bring_back(self, device: "DeviceUnderTest") -> list[str]:
         from bridge.errors import BenchError  # noqa: PLC0415
-        from bridge.pytest_plugin.baseline import Baseline, restore  # noqa: PLC0415
+        from bridge.pytest_plugin.baseline import restore  # noqa: PLC0415
 
         assert self._baseline is not None
         try:
-            now = device.identify()
-            if self.settings.text("baseline") == "accept" and not now.modem_bootloader:
-                self._baseline = Baseline.of(now)
-                return
-            if not self._baseline.differences(now):
-                return
-            done = restore(device, self._baseline, self.images)
+            return (
+                restore(device, self._baseline, self.images)
+                if self._baseline.differences(device.identify())
+                else []
+            )
         except BenchError as error:
             self._dirty = error
             raise
+
+    def _restore(self, device: "DeviceUnderTest", record: "TestRecord | None") -> None:
+        from bridge.pytest_plugin.baseline import Baseline  # noqa: PLC0415
+
+        try:
+            now = device.identify()
+            if record is not None:
+                record.after = now
+            if self.settings.text("baseline") == "accept" and not now.modem_bootloader:
+                self._baseline = Baseline.of(now)
+                return
+            done = self._bring_back(device)
         finally:
             device.release()
         if record is not None:

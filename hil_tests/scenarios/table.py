@@ -24,7 +24,7 @@ the public suites of Nordic, Golioth, Espressif, Zephyr, MCUboot, AWS and others
 `hil_tests/scenarios/rows.toml` and the tests' `scenario` markers; CI compares it with the tests that pytest collects.
 
 `any` runs on virtual and on real boards; a real bench may lack firmware, power control or a network for it, and says so.
-`virtual` needs a virtual board: it injects faults, or the firmware is built for it.
+`virtual` needs a virtual board: it injects faults, the firmware is built for it, or it runs commands on boards of its own.
 
 ```
 pytest hil_tests/scenarios                                        # virtual boards
@@ -83,6 +83,9 @@ class _Collector:
             for marker in item.iter_markers("scenario"):
                 for number in marker.args:
                     self.tests[number][name] = Shown(name, "virtual" if needs_virtual else "any")
+            for marker in item.iter_markers("cli_scenario"):
+                for number in marker.args:
+                    self.tests[number][name] = Shown(name, "virtual")
 
 
 def read_rows() -> list[Row]:

@@ -145,6 +145,7 @@ def test_a_second_ctrl_c_ends_at_once_and_breaks_nothing(slow: Bench) -> None:
     assert runs(slow) == NEW
 
 
+@pytest.mark.cli_scenario(33)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_flash_that_was_cut_off_goes_on_with_the_same_command(
     slow: Bench, tmp_path: Path, number: signal.Signals
@@ -183,6 +184,7 @@ def test_a_flash_that_was_killed_in_its_reboot_is_only_verified_by_the_next_one(
     assert runs(slow) == NEW
 
 
+@pytest.mark.cli_scenario(86)
 def test_a_board_that_an_agent_works_is_refused_to_others_who_is_named(bench: Bench, tmp_path: Path) -> None:
     arguments = [one for one in bench.run_arguments() if one != "--once"]
     with command(*arguments) as agent:

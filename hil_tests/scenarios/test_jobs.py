@@ -19,6 +19,7 @@ def assert_board_runs(bench: Bench, version: str) -> None:
     assert swap_type(bench.board.flash, bench.board.layout) is SwapType.NONE
 
 
+@pytest.mark.cli_scenario(1)
 def test_an_application_is_updated_confirmed_and_reported(bench: Bench) -> None:
     image = bench.samples.application("2.0.0")
     code, execution = bench.run_job(bench.document(image, board="nrf9151dk", **image_facts(image)))
@@ -33,6 +34,7 @@ def test_an_application_is_updated_confirmed_and_reported(bench: Bench) -> None:
     assert_board_runs(bench, "2.0.0")
 
 
+@pytest.mark.cli_scenario(2)
 def test_a_modem_delta_is_applied_and_reported(bench: Bench) -> None:
     image = bench.samples.modem_delta("2.0.2", "2.0.3")
     code, execution = bench.run_job(bench.document(image, **image_facts(image)))
@@ -42,6 +44,7 @@ def test_a_modem_delta_is_applied_and_reported(bench: Bench) -> None:
     assert_board_runs(bench, OLD_VERSION)
 
 
+@pytest.mark.cli_scenario(65)
 def test_the_next_job_runs_after_one_that_failed(bench: Bench) -> None:
     bad, good = bench.samples.wrong_key("2.0.0"), bench.samples.application("2.0.0")
     assert bench.run_job(bench.document(bad))[0] == 7
@@ -49,6 +52,7 @@ def test_the_next_job_runs_after_one_that_failed(bench: Bench) -> None:
     assert_board_runs(bench, "2.0.0")
 
 
+@pytest.mark.cli_scenario(38)
 def test_an_image_with_a_bad_signature_is_rejected_by_the_bootloader_and_we_notice(bench: Bench) -> None:
     code, execution = bench.run_job(bench.document(bench.samples.bad_signature("2.0.0")))
     status, reason, details = story(execution)
@@ -58,6 +62,7 @@ def test_an_image_with_a_bad_signature_is_rejected_by_the_bootloader_and_we_noti
     assert_board_runs(bench, OLD_VERSION)
 
 
+@pytest.mark.cli_scenario(40)
 def test_with_the_key_a_bad_signature_is_refused_before_it_is_scheduled(bench: Bench, tmp_path: Path) -> None:
     key = tmp_path / "public.pem"
     key.write_bytes(bench.samples.public_key_pem)
@@ -66,6 +71,7 @@ def test_with_the_key_a_bad_signature_is_refused_before_it_is_scheduled(bench: B
     assert_board_runs(bench, OLD_VERSION)
 
 
+@pytest.mark.cli_scenario(73)
 def test_an_image_that_never_confirms_is_reverted_and_told(bench: Bench) -> None:
     image = bench.samples.application("2.0.0", behaviour={"confirm": False})
     code, execution = bench.run_job(bench.document(image))
@@ -73,6 +79,7 @@ def test_an_image_that_never_confirms_is_reverted_and_told(bench: Bench) -> None
     assert_board_runs(bench, OLD_VERSION)
 
 
+@pytest.mark.cli_scenario(77)
 def test_an_image_that_crashes_is_reverted_and_told(bench: Bench) -> None:
     image = bench.samples.application("2.0.0", behaviour={"crash_loop": True})
     code, execution = bench.run_job(bench.document(image))
@@ -80,6 +87,7 @@ def test_an_image_that_crashes_is_reverted_and_told(bench: Bench) -> None:
     assert_board_runs(bench, OLD_VERSION)
 
 
+@pytest.mark.cli_scenario(56)
 def test_a_delta_for_another_base_is_rejected(bench: Bench) -> None:
     code, execution = bench.run_job(bench.document(bench.samples.modem_delta("2.0.1", "2.0.3")))
     assert (code, *story(execution)[:2]) == (5, "REJECTED", "wrong-delta-base")
@@ -94,22 +102,26 @@ def test_a_delta_whose_name_hides_its_base_is_refused_by_the_modem(bench: Bench,
     assert (code, reason) in {(7, "wrong-delta-base"), (6, "write-failed")}
 
 
+@pytest.mark.cli_scenario(42)
 def test_the_running_version_is_rejected(bench: Bench) -> None:
     code, execution = bench.run_job(bench.document(bench.samples.application(OLD_VERSION, size_bytes=70_000)))
     assert (code, *story(execution)[:2]) == (5, "REJECTED", "same-version")
 
 
+@pytest.mark.cli_scenario(43)
 def test_an_older_version_is_rejected(bench: Bench) -> None:
     code, execution = bench.run_job(bench.document(bench.samples.application("0.9.0")))
     assert (code, *story(execution)[:2]) == (5, "REJECTED", "downgrade")
 
 
+@pytest.mark.cli_scenario(43)
 def test_the_bootloader_refuses_a_downgrade_that_we_were_told_to_try(bench: Bench) -> None:
     code, execution = bench.run_job(bench.document(bench.samples.application("0.9.0")), "--allow-downgrade")
     assert (code, *story(execution)[:2]) == (7, "FAILED", "rejected-by-bootloader")
     assert_board_runs(bench, OLD_VERSION)
 
 
+@pytest.mark.cli_scenario(50)
 def test_an_image_larger_than_the_slot_is_rejected_by_the_board(bench: Bench) -> None:
     code, execution = bench.run_job(bench.document(bench.samples.oversize("2.0.0")))
     assert (code, *story(execution)[:2]) == (6, "REJECTED", "too-large")
@@ -120,6 +132,7 @@ def test_an_image_larger_than_the_known_slot_is_rejected_by_us(bench: Bench) -> 
     assert (code, *story(execution)[:2]) == (5, "REJECTED", "too-large")
 
 
+@pytest.mark.cli_scenario(44)
 def test_an_image_for_another_board_is_rejected(bench: Bench) -> None:
     code, execution = bench.run_job(bench.document(bench.samples.application("2.0.0"), board="nrf9160dk"))
     assert (code, *story(execution)[:2]) == (5, "REJECTED", "wrong-board")
@@ -174,12 +187,14 @@ def test_a_file_of_another_size_than_ordered_fails(bench: Bench) -> None:
     assert (code, *story(execution)[:2]) == (8, "FAILED", "wrong-size")
 
 
+@pytest.mark.cli_scenario(54)
 def test_a_file_of_another_digest_than_ordered_fails_and_is_not_installed(bench: Bench) -> None:
     code, execution = bench.run_job(bench.document(bench.samples.application("2.0.0"), sha256="00" * 32))
     assert (code, *story(execution)[:2]) == (8, "FAILED", "wrong-sha256")
     assert_board_runs(bench, OLD_VERSION)
 
 
+@pytest.mark.cli_scenario(36)
 def test_a_corrupt_image_is_rejected_and_not_installed(bench: Bench) -> None:
     code, execution = bench.run_job(bench.document(bench.samples.corrupted("2.0.0")))
     assert (code, *story(execution)[:2]) == (5, "REJECTED", "digest-mismatch")
@@ -206,6 +221,7 @@ def test_without_a_board_on_the_port_the_job_fails(bench: Bench, tmp_path: Path)
     assert (code, *story(execution)[:2]) == (3, "FAILED", "port-missing")
 
 
+@pytest.mark.cli_scenario(88)
 def test_with_a_silent_board_the_job_fails(bench: Bench) -> None:
     ours, theirs = os.openpty()
     try:
@@ -218,6 +234,7 @@ def test_with_a_silent_board_the_job_fails(bench: Bench) -> None:
     assert (code, *story(execution)[:2]) == (3, "FAILED", "board-silent")
 
 
+@pytest.mark.cli_scenario(86)
 def test_with_a_port_that_someone_else_holds_the_job_fails(bench: Bench) -> None:
     descriptor = os.open(bench.port, os.O_RDWR | os.O_NOCTTY)
     try:
@@ -228,6 +245,7 @@ def test_with_a_port_that_someone_else_holds_the_job_fails(bench: Bench) -> None
     assert (code, *story(execution)[:2]) == (9, "FAILED", "port-held")
 
 
+@pytest.mark.cli_scenario(60)
 def test_a_job_cancelled_before_it_starts_is_not_installed(bench: Bench) -> None:
     document = bench.document(bench.samples.application("2.0.0"))
     bench.cloud.jobs.create_job("unwanted", bench.thing.thing_name, document)

@@ -49,6 +49,7 @@ def job(bench: Bench, file: Path, **members: object) -> dict[str, object]:
 # --- jobs --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.cli_scenario(4)
 def test_a_job_with_a_modem_release_updates_the_whole_modem(modem_bench: Bench) -> None:
     release = modem_bench.samples.modem_package("2.0.3")
     code, execution = modem_bench.run_job(job(modem_bench, release, fwversion="2.0.3"))
@@ -62,6 +63,7 @@ def test_a_job_with_a_modem_release_updates_the_whole_modem(modem_bench: Bench) 
     assert modem_of(modem_bench) == "mfw_nrf91x1_2.0.3"
 
 
+@pytest.mark.cli_scenario(44)
 def test_a_job_with_modem_firmware_for_another_chip_is_rejected(modem_bench: Bench) -> None:
     code, execution = modem_bench.run_job(
         job(modem_bench, modem_bench.samples.modem_package("1.3.5", family="nrf9160"))
@@ -85,6 +87,7 @@ def test_a_job_for_a_build_without_full_updates_fails_and_changes_nothing(bench:
     assert modem_of(bench) == "mfw_nrf91x1_2.0.2"
 
 
+@pytest.mark.cli_scenario(33, 35)
 def test_a_bridge_that_is_killed_in_a_modem_update_finishes_the_job_at_its_next_start(bench: Bench) -> None:
     with other_board(bench, serial_modem=SerialModemOptions(modem_full=True), timing="real") as slow:
         release = slow.samples.modem_package("2.0.3")
@@ -119,6 +122,7 @@ def test_a_job_over_smp_proves_the_modem_by_what_its_flash_holds(bench: Bench) -
         assert (code, *story(execution)[:2]) == (7, "FAILED", "digest-mismatch")
 
 
+@pytest.mark.cli_scenario(5)
 def test_a_job_updates_mcuboot_by_the_image_for_its_inactive_slot(bench: Bench, tmp_path: Path) -> None:
     for version, slot in ((2, 1), (3, 0)):
         package = bootloader_package(bench.samples, tmp_path, version)
@@ -178,6 +182,7 @@ def test_info_shows_a_board_that_waits_for_modem_firmware_and_flash_repairs_it(
     assert modem_of(modem_bench) == "mfw_nrf91x1_2.0.4"
 
 
+@pytest.mark.cli_scenario(45)
 def test_flash_takes_the_member_that_is_named(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ from bridge.cloud import Backoff, JobDocument, JobsLink, JobsOver, connection, d
 from bridge.errors import CloudError
 from bridge.fetch import THIS_HOST
 from bridge.fota import Outcome, Stage, UpdateEvent, over_at
+from bridge.fota import agent as agent_module
 from bridge.fota.agent import Agent
 from bridge.fota.journal import Journal
 from bridge.fota.service import DownloadSettings, ThingOnBoard, running_agents, source_maker
@@ -112,10 +113,11 @@ def test_given_a_presigned_url_that_expired_when_downloading_then_the_job_is_des
 
 
 @pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+def hasty(jobs: JobBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds become hundredths: pauses between attempts, and what counts as a short life."""
     monkeypatch.setattr(connection, "Backoff", lambda: Backoff(0.05, 0.1))
     monkeypatch.setattr(diagnosis, "SHORT_LIFE_S", 1.0)
+    monkeypatch.setattr(agent_module, "WATCH_S", 2.0)
 
 
 @pytest.mark.usefixtures("hasty")

@@ -22,10 +22,12 @@ REAL = ("--nrf91-require", "--nrf91-images", "sample", "-p", "no:cacheprovider")
 
 
 @contextmanager
-def served(tmp_path: Path, count: int = 1, *, downgrade_prevention: bool = False) -> Iterator[list[str]]:
+def served(
+    tmp_path: Path, count: int = 1, *, downgrade_prevention: bool = False, version: str = "1.0.0"
+) -> Iterator[list[str]]:
     """Boards on ptys; gives their ports."""
     samples = SampleImages(tmp_path / "images")
-    image = samples.application("1.0.0").read_bytes()
+    image = samples.application(version).read_bytes()
     options = BootloaderOptions(downgrade_prevention=downgrade_prevention)
     with ExitStack() as stack:
         ports = []
@@ -86,7 +88,7 @@ def test_the_scenarios_run_on_a_board_that_another_program_serves_as_if_it_were_
     assert done.returncode == 0, done.stdout[-3000:]
     assert f"port {link} (option)" in done.stdout
     assert "4096 bytes both ways intact" in done.stdout
-    assert "application v1.0.0 restored" in done.stdout
+    assert "application 1.0.0 restored" in done.stdout
     assert "deselected: needs a virtual board: it injects faults" in done.stdout
 
 
@@ -104,7 +106,17 @@ def test_a_baseline_is_restored_between_tests(suite: pytest.Pytester, tmp_path: 
     with served(tmp_path) as (port,):
         result = suite.runpytest("--nrf91-port", port, *REAL)
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["application v1.0.0 restored"])
+    result.stdout.fnmatch_lines(["application 1.0.0 restored"])
+
+
+def test_a_board_that_an_earlier_run_left_elsewhere_is_brought_to_its_baseline_first(
+    suite: pytest.Pytester, tmp_path: Path
+) -> None:
+    suite.makepyfile("def test_it(nrf91_board): assert nrf91_board.version() == '1.0.0'")
+    with served(tmp_path, version="3.0.0") as (port,):
+        result = suite.runpytest("--nrf91-port", port, *REAL)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*was found with v3.0.0", "application 1.0.0 restored"])
 
 
 def test_a_baseline_that_cannot_be_restored_makes_the_board_dirty(
@@ -165,6 +177,8 @@ def test_workers_never_share_a_board_and_those_without_one_wait(
                 file.write(note)
 
         def test_none(): pass
+
+        def test_faults(nrf91_faults): raise AssertionError
         """
     )
     with served(tmp_path, 2) as ports:
@@ -174,6 +188,7 @@ def test_workers_never_share_a_board_and_those_without_one_wait(
         (suite.path / "bench.toml").write_text(boards)
         result = suite.runpytest_subprocess("--nrf91-bench", "bench.toml", "-n3", "--nrf91-wait", "90", *REAL)
     result.assert_outcomes(passed=9)
+    result.stdout.fnmatch_lines(["1 deselected: needs a virtual board: it injects faults*"])
     found = [path.read_text().split() for path in notes.iterdir()]
     assert {name for name, *_ in found} == {"b0", "b1"}
     for name in ("b0", "b1"):
