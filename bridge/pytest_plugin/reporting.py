@@ -80,4 +80,6 @@ def _add_properties(item: pytest.Item, record: TestRecord) -> None:
         pairs += _update_properties(story)
     pairs += [("nrf91_note", note) for note in record.notes]
     # Plain values only: xdist's workers send them to the process that reports.
-    item.user_properties += [(name, value if type(value) in {int, float} else str(value)) for name, value in pairs]
+    item.user_properties += [
+        (name, value if type(value) in {int, float} else str(value)) for name, value in pairs
+    ]
