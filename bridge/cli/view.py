@@ -107,6 +107,7 @@ class UpdateView:
             self._bar.stop()
         elif self._task is not None:
             self._bar.remove_task(self._task)
+            self._bar.refresh()  # what is printed next would bring it back for a moment
             self._task = None
 
     def _print(self, text: str) -> None:

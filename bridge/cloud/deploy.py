@@ -18,6 +18,9 @@ _READ_TIMEOUT_S: Final = 30
 _ATTEMPTS: Final = 8
 """Throttled and unanswered requests are repeated by botocore, with growing pauses."""
 
+_LOCAL_ATTEMPTS: Final = 3
+"""A local cloud that does not answer is not there."""
+
 NOT_FOUND_REASON: Final = "not-found"
 EXISTS_REASON: Final = "already-exists"
 _REASONS: Final = {
@@ -168,7 +171,7 @@ class ControlPlane:
 
         local = self.access.endpoint_url is not None
         config = Config(
-            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": _LOCAL_ATTEMPTS if local else _ATTEMPTS},
             connect_timeout=_CONNECT_TIMEOUT_S,
             read_timeout=_READ_TIMEOUT_S,
             signature_version="s3v4" if service == "s3" else None,

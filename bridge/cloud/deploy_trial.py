@@ -3,17 +3,19 @@
 import queue
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Self
 
 from bridge.cloud.endpoint import Endpoint, make_tls_context
 from bridge.cloud.job_execution import JobExecution, JobStatus
-from bridge.cloud.job_messages import NEXT_JOB, JobTopics, build_get, build_update, read_reply
+from bridge.cloud.job_messages import NEXT_JOB, JobTopics, Reply, build_get, build_update, read_reply
 from bridge.cloud.mqtt_client import MAX_FILTERS_PER_SUBSCRIBE, MqttClient
 from bridge.errors import CloudError
 
+_BUSY_CODES: Final = frozenset({"RequestThrottled", "InternalError", "ServiceUnavailable"})
+_BUSY_PAUSE_S: Final = 0.5
 _NO_SECOND_TRY_S: Final = 3600.0
 _NEVER: Final = JobExecution("nrf91-bridge-check", 1, 2**31 - 1, JobStatus.IN_PROGRESS)
 """No job: an update of it changes nothing, and its rejection proves that updates get through."""
@@ -89,7 +91,7 @@ class Trial:
         Raises:
             CloudError: The broker ends the connection (``publish-refused``), or no answer comes (``no-answer``).
         """
-        code, body = self._ask(topics.get(NEXT_JOB), partial(build_get))
+        code, body = self._ask(topics.get(NEXT_JOB), build_get)
         if code is not None:
             return ServiceAnswer(str(body.get("message", "")), code)
         execution = body.get("execution")
@@ -139,10 +141,19 @@ class Trial:
         """A message."""
         self._note("message", (topic, payload))
 
-    def _ask(self, topic: str, build: "partial[bytes]") -> tuple[str | None, dict[str, object]]:
+    def _ask(self, topic: str, build: Callable[[str], bytes]) -> tuple[str | None, dict[str, object]]:
+        """Ask until the service is not busy: the code of its refusal, if it is one, and the answer."""
+        deadline_s = time.monotonic() + self._timeout_s
+        while True:
+            reply = self._exchange(topic, build, deadline_s)
+            busy = reply.code in _BUSY_CODES and not reply.accepted
+            if not busy or time.monotonic() + _BUSY_PAUSE_S > deadline_s:
+                return (None if reply.accepted else reply.code), dict(reply.body)
+            time.sleep(_BUSY_PAUSE_S)
+
+    def _exchange(self, topic: str, build: Callable[[str], bytes], deadline_s: float) -> Reply:
         token = uuid.uuid4().hex
         self._client.publish(topic, build(token))
-        deadline_s = time.monotonic() + self._timeout_s
         while (event := self._next(deadline_s)) is not None:
             kind, what = event
             if kind == "lost":
@@ -152,7 +163,7 @@ class Trial:
             if kind == "message" and isinstance(what, tuple):
                 reply = read_reply(*what)
                 if reply is not None and reply.request_topic == topic and reply.token in {None, token}:
-                    return (None if reply.accepted else reply.code), dict(reply.body)
+                    return reply
         raise CloudError(
             f"no answer to what we published on {topic} in {self._timeout_s:g} s", reason="no-answer"
         )

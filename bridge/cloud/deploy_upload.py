@@ -4,6 +4,7 @@ Source: S3 API Reference (HeadBucket, CreateBucket with its location constraint,
 """
 
 import base64
+import re
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from bridge.image import FirmwareImage
 _DEFAULT_REGION: Final = "us-east-1"
 _PREFIX: Final = "images"
 _SHA256: Final = "sha256"
+_AWKWARD: Final = re.compile(r"[^A-Za-z0-9._-]")
 _TIMEOUT_S: Final = 10.0
 
 
@@ -63,9 +65,14 @@ class ImageBucket:
         return self._head("look at the bucket", self._plane.s3.head_bucket, Bucket=self.name) is not None
 
     def place(self, image: FirmwareImage, file_name: str) -> StoredImage:
-        """Where an image belongs: under its digest and its name."""
+        """Where an image belongs: under its digest and its name.
+
+        Only letters that look the same in every form of a URL are kept: the key goes through AWS IoT's placeholder, S3's
+        signature and the device's own parser.
+        """
         host = urlsplit(self._plane.access.endpoint_url or "").netloc
-        return StoredImage(self.name, f"{_PREFIX}/{image.sha256}/{file_name}", self._plane.region, host)
+        plain = _AWKWARD.sub("_", file_name)
+        return StoredImage(self.name, f"{_PREFIX}/{image.sha256}/{plain}", self._plane.region, host)
 
     def holds(self, place: StoredImage, image: FirmwareImage) -> bool:
         """Whether the whole image is there already."""

@@ -80,7 +80,6 @@ class Agent:
         journal: Where updates are written down; without one they are forgotten with the process.
         thing: The thing's name, for the journal.
         place: Where its board is, for the journal.
-        watch_s: How long to look before a job is taken over that another host may be working.
     """
 
     def __init__(
@@ -95,7 +94,6 @@ class Agent:
         journal: Journal | None = None,
         thing: str = "",
         place: str = "",
-        watch_s: float = WATCH_S,
     ) -> None:
         self._jobs = jobs
         self._open_route = open_route
@@ -110,7 +108,6 @@ class Agent:
         self._reconciler = Reconciler(jobs, self._journal, open_route, thing, self._stop)
         self._settled = False
         self._left_to_others: set[tuple[str, int]] = set()
-        self._watch_s = watch_s
         self._watched: tuple[str, int] | None = None
         self._looks = 0
 
@@ -238,14 +235,14 @@ class Agent:
         Of two clients with one id neither connection lasts, and the one that came later must not take the other's work. A
         look that is cut short is repeated, twice as long each time; the connection ends such a fight before the looks do.
         """
-        if execution.status is not JobStatus.IN_PROGRESS or not self._watch_s:
+        if execution.status is not JobStatus.IN_PROGRESS:
             return False
         if self._journal.find_job(order_of(execution, self._thing, self._place)) is not None:
             return False
         if self._watched == _identity(execution) or self._looks >= MAX_LOOKS:
             return False
         _log.info("job %s is in progress, but not here; looking before it is taken over", execution.job_id)
-        if self._jobs.wait_for_job_change(self._watch_s * 2**self._looks):
+        if self._jobs.wait_for_job_change(WATCH_S * 2**self._looks):
             self._looks += 1
         else:
             self._looks, self._watched = 0, _identity(execution)

@@ -114,6 +114,7 @@ class JobsDatabase:
         run("PRAGMA locking_mode = EXCLUSIVE")
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = NORMAL")
+        run("PRAGMA wal_autocheckpoint = 50")  # pages: the log starts again at 200 KB, and not at 4 MB
         run("BEGIN IMMEDIATE")
         version, identity = (
             run(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id")

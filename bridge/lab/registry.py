@@ -19,19 +19,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from bridge.errors import UsageError
 from bridge.image.atomic_file import write_atomically
-from bridge.lab.iot_policy import PolicyDocument
 from bridge.lab.principal import Principal, certificate_id
 from bridge.lab.registry_model import (
     MAX_POLICIES_A_CERTIFICATE,
-    MAX_POLICY_VERSIONS,
     Certificate,
     CertificateStatus,
     Policy,
-    PolicyVersion,
     RegistryRefusedError,
 )
+from bridge.lab.registry_policies import PolicyBook
 
-_POLICY_NAME: Final = re.compile(r"[\w+=,.@-]{1,128}", re.ASCII)
 _PRINCIPAL: Final = re.compile(r"(?:arn:[^:]+:iot:[^:]*:[^:]*:cert/)([0-9a-f]{64})")
 
 
@@ -42,6 +39,9 @@ class Registry:
         file: Where it is kept; without one it lives in memory.
         thing_exists: Whether there is a thing of that name; things are kept by the Jobs service.
         clock: Epoch seconds.
+
+    Attributes:
+        policy_book: The policies themselves.
 
     Raises:
         UsageError: The file cannot be used.
@@ -60,7 +60,7 @@ class Registry:
         self._lock = threading.RLock()
         self._gathering = 0
         self._certificates: dict[str, Certificate] = {}
-        self._policies: dict[str, Policy] = {}
+        self.policy_book: Final = PolicyBook(self._change, self.targets_of)
         if file is not None and file.exists():
             self._load(file)
 
@@ -70,7 +70,7 @@ class Registry:
             found = self._certificates.get(certificate_id(certificate_der))
             if found is None or found.status != "ACTIVE":
                 return None
-            documents = tuple(self._policies[name].default.document for name in found.policies)
+            documents = tuple(self.policy_book.get(name).default.document for name in found.policies)
             return Principal(found.certificate_id, frozenset(found.things), documents)
 
     def register(self, pem: str, *, active: bool) -> Certificate:
@@ -177,100 +177,19 @@ class Registry:
             self._require_thing(thing_name)
             return [each.arn for each in self._certificates.values() if thing_name in each.things]
 
+    @property
+    def policies(self) -> list[Policy]:
+        """All policies."""
+        with self._lock:
+            return self.policy_book.every
+
     def create_policy(self, name: str, text: str) -> Policy:
         """Make a policy.
 
         Raises:
             RegistryRefusedError: Its name is none or taken, its document is none.
         """
-        if not _POLICY_NAME.fullmatch(name):
-            raise RegistryRefusedError("InvalidRequestException", f"{name!r} is no policy name")
-        document = _parse(text)
-        with self._change() as now:
-            if name in self._policies:
-                raise RegistryRefusedError(
-                    "ResourceAlreadyExistsException",
-                    f"Policy cannot be created - name already exists (name={name})",
-                )
-            version = PolicyVersion("1", text, now, document)
-            self._policies[name] = policy = Policy(name, [version], "1", 1)
-            return policy
-
-    def policy(self, name: str) -> Policy:
-        """Find a policy.
-
-        Raises:
-            RegistryRefusedError: It is not there.
-        """
-        with self._lock:
-            found = self._policies.get(name)
-        if found is None:
-            raise _not_found(f"Policy not found (name={name})")
-        return found
-
-    @property
-    def policies(self) -> list[Policy]:
-        """All policies."""
-        with self._lock:
-            return [*self._policies.values()]
-
-    def create_policy_version(self, name: str, text: str, *, make_default: bool) -> PolicyVersion:
-        """Add a version to a policy.
-
-        Raises:
-            RegistryRefusedError: The policy is not there or has five versions, or the document is none.
-        """
-        document = _parse(text)
-        with self._change() as now:
-            policy = self.policy(name)
-            if len(policy.versions) >= MAX_POLICY_VERSIONS:
-                raise RegistryRefusedError(
-                    "VersionsLimitExceededException",
-                    f"The policy {name} already has the maximum number of versions ({MAX_POLICY_VERSIONS})",
-                )
-            policy.last_number += 1
-            version = PolicyVersion(str(policy.last_number), text, now, document)
-            policy.versions.append(version)
-            if make_default:
-                policy.default_id = version.version_id
-            return version
-
-    def delete_policy_version(self, name: str, version_id: str) -> None:
-        """Remove a version that is not in force.
-
-        Raises:
-            RegistryRefusedError: It is not there, or it is in force.
-        """
-        with self._change():
-            policy = self.policy(name)
-            if version_id == policy.default_id:
-                raise RegistryRefusedError("DeleteConflictException", "Cannot delete the default version.")
-            policy.versions.remove(policy.version(version_id))
-
-    def set_default_policy_version(self, name: str, version_id: str) -> None:
-        """Put a version in force.
-
-        Raises:
-            RegistryRefusedError: It is not there.
-        """
-        with self._change():
-            policy = self.policy(name)
-            policy.default_id = policy.version(version_id).version_id
-
-    def delete_policy(self, name: str) -> None:
-        """Remove a policy.
-
-        Raises:
-            RegistryRefusedError: It is attached, or has more than one version.
-        """
-        with self._change():
-            policy = self.policy(name)
-            if self.targets_of(name) or len(policy.versions) > 1:
-                raise RegistryRefusedError(
-                    "DeleteConflictException",
-                    f"Cannot delete the policy because it is attached or has several versions (name={name})",
-                )
-            del self._policies[name]
+        return self.policy_book.create(name, text)
 
     def attach_policy(self, name: str, arn: str) -> None:
         """Attach a policy to a certificate; again is no error.
@@ -279,7 +198,7 @@ class Registry:
             RegistryRefusedError: One of them is not there, or the certificate has ten.
         """
         with self._change():
-            self.policy(name)
+            self.policy_book.get(name)
             certificate = self.by_arn(arn)
             if name in certificate.policies:
                 return
@@ -330,7 +249,7 @@ class Registry:
             plain = {
                 "schema": 1,
                 "certificates": [asdict(each) for each in self._certificates.values()],
-                "policies": [each.to_dict() for each in self._policies.values()],
+                "policies": [each.to_dict() for each in self.policy_book.every],
             }
             write_atomically(self._file, json.dumps(plain).encode())
 
@@ -346,14 +265,7 @@ class Registry:
                 hint="Choose another --state directory, or remove this file.",
             ) from error
         self._certificates = {each.certificate_id: each for each in certificates}
-        self._policies = {each.name: each for each in policies}
-
-
-def _parse(text: str) -> PolicyDocument:
-    try:
-        return PolicyDocument.parse(text)
-    except UsageError as error:
-        raise RegistryRefusedError("MalformedPolicyException", error.message) from None
+        self.policy_book.fill(policies)
 
 
 def _not_found(message: str) -> RegistryRefusedError:

@@ -133,16 +133,16 @@ class RegistryRest:
 
     def list_policies(self, _members: Members) -> Members:
         """All policies."""
-        return {"policies": [_named(each) for each in self._registry.policies]}
+        return {"policies": [_named(each) for each in self._registry.policy_book.every]}
 
     def create_policy(self, members: Members) -> Members:
         """With its first version."""
-        policy = self._registry.create_policy(members["policyName"], members["policyDocument"])
+        policy = self._registry.policy_book.create(members["policyName"], members["policyDocument"])
         return {**_named(policy), "policyDocument": policy.default.text, "policyVersionId": policy.default_id}
 
     def get_policy(self, members: Members) -> Members:
         """The version in force."""
-        policy = self._registry.policy(members["policyName"])
+        policy = self._registry.policy_book.get(members["policyName"])
         return {
             **_named(policy),
             "policyDocument": policy.default.text,
@@ -154,15 +154,17 @@ class RegistryRest:
 
     def delete_policy(self, members: Members) -> Members:
         """One that is not attached."""
-        self._registry.delete_policy(members["policyName"])
+        self._registry.policy_book.delete(members["policyName"])
         return {}
 
     def create_policy_version(self, members: Members) -> Members:
         """One more version."""
         name, default = members["policyName"], members.get("setAsDefault", False)
-        version = self._registry.create_policy_version(name, members["policyDocument"], make_default=default)
+        version = self._registry.policy_book.create_version(
+            name, members["policyDocument"], make_default=default
+        )
         return {
-            "policyArn": self._registry.policy(name).arn,
+            "policyArn": self._registry.policy_book.get(name).arn,
             "policyDocument": version.text,
             "policyVersionId": version.version_id,
             "isDefaultVersion": default,
@@ -170,7 +172,7 @@ class RegistryRest:
 
     def list_policy_versions(self, members: Members) -> Members:
         """All versions."""
-        policy = self._registry.policy(members["policyName"])
+        policy = self._registry.policy_book.get(members["policyName"])
         versions = [
             {
                 "versionId": each.version_id,
@@ -183,7 +185,7 @@ class RegistryRest:
 
     def get_policy_version(self, members: Members) -> Members:
         """One version."""
-        policy = self._registry.policy(members["policyName"])
+        policy = self._registry.policy_book.get(members["policyName"])
         version = policy.version(members["policyVersionId"])
         return {
             **_named(policy),
@@ -197,12 +199,12 @@ class RegistryRest:
 
     def set_default_policy_version(self, members: Members) -> Members:
         """Put another version in force."""
-        self._registry.set_default_policy_version(members["policyName"], members["policyVersionId"])
+        self._registry.policy_book.set_default_version(members["policyName"], members["policyVersionId"])
         return {}
 
     def delete_policy_version(self, members: Members) -> Members:
         """One that is not in force."""
-        self._registry.delete_policy_version(members["policyName"], members["policyVersionId"])
+        self._registry.policy_book.delete_version(members["policyName"], members["policyVersionId"])
         return {}
 
     def attach_policy(self, members: Members) -> Members:
@@ -218,11 +220,11 @@ class RegistryRest:
     def list_attached_policies(self, members: Members) -> Members:
         """Policies of a certificate."""
         certificate = self._registry.by_arn(members["target"])
-        return {"policies": [_named(self._registry.policy(name)) for name in certificate.policies]}
+        return {"policies": [_named(self._registry.policy_book.get(name)) for name in certificate.policies]}
 
     def list_targets(self, members: Members) -> Members:
         """Certificates with a policy."""
-        policy = self._registry.policy(members["policyName"])
+        policy = self._registry.policy_book.get(members["policyName"])
         return {"targets": self._registry.targets_of(policy.name)}
 
 

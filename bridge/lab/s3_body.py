@@ -16,6 +16,8 @@ from bridge.lab.s3_signature import UNSIGNED_PAYLOAD
 
 MAX_OBJECT_BYTES: Final = 64 * 1024 * 1024
 """Far beyond any firmware for an nRF91; S3 takes 5 GB in one piece."""
+MAX_BODY_BYTES: Final = MAX_OBJECT_BYTES + MAX_OBJECT_BYTES // 16
+"""With room for what wraps an object in chunks."""
 _STREAM: Final = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 _DIGESTS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
     "crc32": lambda data: zlib.crc32(data).to_bytes(4, "big"),

@@ -19,7 +19,7 @@ from bridge.lab.faulty_answers import FaultyBody, NotedResponse, instead_of_imag
 from bridge.lab.image_faults import ImageFaults
 from bridge.lab.presign import REGION, Presigner, signed_request
 from bridge.lab.s3_answers import list_response, object_response, xml_response
-from bridge.lab.s3_body import read_upload
+from bridge.lab.s3_body import MAX_BODY_BYTES, read_upload
 from bridge.lab.s3_errors import S3Error, error_response
 from bridge.lab.s3_signature import SignedRequest, signed_service
 from bridge.lab.s3_store import BucketStore
@@ -104,9 +104,9 @@ class S3Service:
         """Answer one request; never raises :class:`S3Error`."""
         signed = signed_request(request)
         place = self._place(signed)
-        # First of all: botocore goes on using a connection whose "Expect: 100-continue" was answered with an error.
-        body = await request.body()
         try:
+            # First of all: botocore goes on using a connection whose "Expect: 100-continue" was answered with an error.
+            body = await _read_body(request)
             payload = self._presigner.check(signed)
             return self._choose(signed, place, body, payload)
         except S3Error as error:
@@ -226,6 +226,16 @@ class _S3Route(BaseRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._service.answer(Request(scope, receive))
         await response(scope, receive, send)
+
+
+async def _read_body(request: Request) -> bytes:
+    """The body, as far as it can be an object's: nobody has proved who he is yet."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BODY_BYTES:
+            raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
+    return bytes(body)
 
 
 def _max_keys(text: str | None) -> int:

@@ -60,7 +60,7 @@ def _update_properties(story: Story) -> list[tuple[str, object]]:
     pairs: list[tuple[str, object]] = [
         ("nrf91_image", story.image),
         ("nrf91_image_digest", (story.judged.digest or story.judged.sha256) if story.judged else ""),
-        ("nrf91_update", finished.outcome),
+        ("nrf91_update", str(finished.outcome)),
         ("nrf91_from_version", finished.from_version or ""),
         ("nrf91_running_version", finished.running_version or ""),
         ("nrf91_rate_bytes_per_s", round(story.rate_bytes_per_s)),
@@ -79,4 +79,7 @@ def _add_properties(item: pytest.Item, record: TestRecord) -> None:
     for story in record.stories:
         pairs += _update_properties(story)
     pairs += [("nrf91_note", note) for note in record.notes]
-    item.user_properties += pairs
+    # Plain values only: xdist's workers send them to the process that reports.
+    item.user_properties += [
+        (name, value if type(value) in {int, float} else str(value)) for name, value in pairs
+    ]

@@ -21,7 +21,7 @@ _DRIVER = Path(__file__).with_name("labgrid_driver.py")
 _EXPORTER = """\
 {group}:
   at: {{ cls: RawSerialPort, port: "{port}", speed: 115200 }}
-  board: {{ cls: NrfBoard, host: 127.0.0.1, serial_number: "{serial_number}", model: nrf9151dk, transfer_baud: 0 }}
+  board: {{ cls: NrfBoard, serial_number: "{serial_number}", model: nrf9151dk, transport: {transport}, transfer_baud: 0 }}
 """
 _ENVIRONMENT = """\
 targets:
@@ -44,12 +44,14 @@ class Shared:
         port: Its name under /dev, where labgrid wants ports to be.
         link: The same, as a file.
         control: Socket of its power switch.
+        transport: What it is known to speak.
     """
 
     name: str
     link: Path
     serial_number: str
     control: Path
+    transport: str
 
     @property
     def port(self) -> str:
@@ -94,7 +96,12 @@ class Lab:
         """Share a board."""
         file = self.directory / f"{board.name}.yaml"
         file.write_text(
-            _EXPORTER.format(group=board.name, port=board.port, serial_number=board.serial_number)
+            _EXPORTER.format(
+                group=board.name,
+                port=board.port,
+                serial_number=board.serial_number,
+                transport=board.transport,
+            )
         )
         self.start(
             f"exporter-{board.name}",
@@ -206,10 +213,12 @@ def running_lab(directory: Path, *places: str) -> Iterator[Lab]:
 
 
 @contextmanager
-def virtual_board(lab: Lab, name: str, serial_number: str, *options: str) -> Iterator[Shared]:
+def virtual_board(
+    lab: Lab, name: str, serial_number: str, *options: str, transport: str = "auto"
+) -> Iterator[Shared]:
     """A virtual board in a process of its own."""
     link = Path("/dev/shm") / f"nrf91-bridge-{os.getpid()}-{name}"
-    board = Shared(name, link, serial_number, link.with_suffix(".control"))
+    board = Shared(name, link, serial_number, link.with_suffix(".control"), transport)
     command = [
         *(sys.executable, "-m", "bridge", "board", "--json", "--link", board.port),
         *("--control", str(board.control), *options),

@@ -14,6 +14,7 @@ import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from bridge.lab import s3_body, s3_service
 from bridge.lab.image_faults import ImageFault, ImageFaults
 from bridge.lab.presign import Presigner
 from bridge.lab.s3_service import S3Service
@@ -269,6 +270,17 @@ def test_what_is_not_emulated_says_so(shop: Shop) -> None:
     assert refused(shop.s3.copy_object, Bucket="firmware", Key="copy", **copy) == ("NotImplemented", 501)
     assert refused(shop.s3.get_bucket_acl, Bucket="firmware") == ("NotImplemented", 501)
     assert refused(shop.s3.create_multipart_upload, Bucket="firmware", Key="big") == ("NotImplemented", 501)
+
+
+def test_a_body_larger_than_anything_that_is_kept_is_not_read_to_its_end(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_service, "MAX_BODY_BYTES", 100_000)
+    monkeypatch.setattr(s3_body, "MAX_OBJECT_BYTES", 50_000)
+    put = shop.s3.put_object
+    assert refused(put, Bucket="firmware", Key="large", Body=b"x" * 50_001) == ("EntityTooLarge", 400)
+    endless = shop.session.put(f"{shop.url}/firmware/large", data=iter([b"x" * 60_000] * 2), timeout=10)
+    assert (endless.status_code, "EntityTooLarge" in endless.text) == (400, True)
 
 
 def test_virtual_host_style(shop: Shop) -> None:

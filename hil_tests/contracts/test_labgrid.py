@@ -34,7 +34,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoBoards]:
     image = SampleImages(directory / "samples").application("2.0.0", size_bytes=24 * 1024)
     with ExitStack() as stack:
         lab = stack.enter_context(running_lab(directory, "fast", "slow"))
-        fast = stack.enter_context(virtual_board(lab, "fast", "1051202303", *SMP))
+        fast = stack.enter_context(virtual_board(lab, "fast", "1051202303", *SMP, transport="smp"))
         slow = stack.enter_context(virtual_board(lab, "slow", "1051202304", "--timing", "real"))
         for board in (fast, slow):
             lab.start_exporter(board)

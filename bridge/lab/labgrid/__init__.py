@@ -9,6 +9,7 @@ Sources: labgrid 26.0.1 (``labgrid/driver``, ``labgrid/strategy``, ``labgrid/rem
 from importlib.util import find_spec
 
 if find_spec("labgrid") is not None:
-    from bridge.lab.labgrid.board import NrfBoard, NrfBridgeDriver, NrfStrategy
+    from bridge.lab.labgrid.board import NrfBoard, NrfBridgeDriver
+    from bridge.lab.labgrid.strategy import NrfStrategy
 
     __all__ = ["NrfBoard", "NrfBridgeDriver", "NrfStrategy"]

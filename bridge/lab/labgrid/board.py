@@ -1,7 +1,6 @@
-"""labgrid classes for a board: ``NrfBoard``, ``NrfBridgeDriver`` and ``NrfStrategy``; for ``imports:`` in environment files."""
+"""labgrid classes for a board: ``NrfBoard`` and ``NrfBridgeDriver``."""
 
-import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +11,6 @@ from labgrid.factory import target_factory
 from labgrid.protocol import ResetProtocol
 from labgrid.resource import Resource
 from labgrid.step import step
-from labgrid.strategy import Strategy, StrategyError
 from labgrid.util.proxy import proxymanager
 
 from bridge import clock
@@ -167,7 +165,14 @@ class NrfBridgeDriver(Driver, ResetProtocol):
 
     @contextmanager
     def _opened(self) -> Iterator[Board | SmpBoard]:
-        with self._blaming() as url, open_answering(url, **self._line) as board:
+        # Without knowing it is asked for AT first, which takes a second and a half where nobody speaks it.
+        openers: dict[str, Callable[..., Board | SmpBoard]] = {
+            "xdfu": Board.open,
+            "smp": SmpBoard.open,
+            "modem-smp": SmpBoard.open,
+        }
+        opener = openers.get(self.board.transport if self.board else "", open_answering)
+        with self._blaming() as url, opener(url, **self._line) as board:
             yield board
 
     @contextmanager
@@ -186,61 +191,3 @@ def _tell(events: Iterator[UpdateEvent], on_event: Any) -> None:
     for event in events:
         if on_event is not None:
             on_event(event)
-
-
-class Status(enum.Enum):
-    """States of :class:`NrfStrategy`."""
-
-    unknown = 0
-    off = 1
-    normal = 2
-    recovery = 3
-
-
-@target_factory.reg_driver
-@attr.s(eq=False)
-class NrfStrategy(Strategy):
-    """Brings a board into a state: ``off``, ``normal`` (its application answers) or ``recovery`` (MCUboot's does).
-
-    ``off`` needs a power driver of labgrid's; ``recovery`` an application with an SMP server.
-    """
-
-    bindings = {"bridge": "NrfBridgeDriver", "power": {"PowerProtocol", None}}  # noqa: RUF012 - labgrid's way
-
-    status: Status = attr.ib(default=Status.unknown)
-
-    @step(args=["status"])
-    def transition(self, status: Status | str) -> None:
-        """Go to a state; raises ``StrategyError`` where there is no way, and the bridge's errors where it fails."""
-        wanted = status if isinstance(status, Status) else Status[status]
-        if wanted is Status.unknown:
-            raise StrategyError("a board cannot be brought into an unknown state")
-        if wanted is self.status:
-            return
-        self.status = Status.unknown  # until it is there
-        {Status.off: self._off, Status.normal: self._normal, Status.recovery: self._recovery}[wanted]()
-        self.status = wanted
-
-    def force(self, status: Status | str) -> None:
-        """Say which state the board is in."""
-        self.status = status if isinstance(status, Status) else Status[status]
-
-    def _off(self) -> None:
-        if self.power is None:
-            raise StrategyError("a board without a power driver cannot be switched off")
-        self.target.deactivate(self.bridge)
-        self.target.activate(self.power)
-        self.power.off()
-
-    def _normal(self) -> None:
-        if self.power is not None:
-            self.target.activate(self.power)
-            self.power.on()
-        self.target.activate(self.bridge)
-        if self.bridge.identify().firmware == "mcuboot-recovery":
-            self.bridge.reset()
-            self.bridge.identify()
-
-    def _recovery(self) -> None:
-        self._normal()
-        self.bridge.enter_recovery()

@@ -423,6 +423,26 @@ def test_a_gateway_may_work_for_other_things_and_for_no_more(desk: Desk) -> None
     assert (refused.code, refused.error) == (2, "policy-too-large")
 
 
+def test_check_waits_while_the_jobs_service_is_busy(desk: Desk) -> None:
+    desk("thing create dev-6")
+    desk.cloud.jobs.faults.throttle(2)
+    assert desk("thing check dev-6").code == 0
+    desk.cloud.jobs.faults.throttle()
+    try:
+        busy = desk("thing check dev-6 --timeout 1")
+    finally:
+        desk.cloud.jobs.faults.clear()
+    assert (busy.code, busy.error) == (8, "jobs-refused")
+    assert "RequestThrottled" in busy.events[-1]["message"]
+
+
+def test_a_file_name_becomes_a_key_without_awkward_letters(desk: Desk) -> None:
+    awkward = desk.directory / "my app (2)+ä.bin"
+    awkward.write_bytes(desk.image.read_bytes())
+    created = desk("job create --thing thing-a --presign", "--image", str(awkward))
+    assert created.events[0]["document"]["location"]["url"].endswith("/my_app__2___.bin}")
+
+
 def test_check_without_the_operators_rights(desk: Desk) -> None:
     desk("thing create dev-5")
     host, port = desk.cloud.mqtt_endpoint

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.fota import agent
 from bridge.lab.local_cloud import LocalCloud
 from bridge.lab.sample_images import SampleImages
 from hil_tests.unit.fota.job_bench import JobBench, job_bench
@@ -40,7 +41,10 @@ def job_samples(tmp_path_factory: pytest.TempPathFactory) -> SampleImages:
 
 
 @pytest.fixture
-def jobs(job_cloud: LocalCloud, job_samples: SampleImages, tmp_path: Path) -> Iterator[JobBench]:
-    """A fresh board and a thing of its own."""
+def jobs(
+    job_cloud: LocalCloud, job_samples: SampleImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[JobBench]:
+    """A fresh board and a thing of its own, which nobody else works unless a test says so."""
+    monkeypatch.setattr(agent, "WATCH_S", 0.01)
     with job_bench(job_cloud, job_samples, tmp_path) as bench:
         yield bench

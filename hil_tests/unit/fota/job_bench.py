@@ -1,9 +1,10 @@
 """A board, a local cloud, an agent with a journal, and what a process leaves of all three when it dies at some stage."""
 
 import itertools
+import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,8 +33,10 @@ from bridge.fota.reconcile import Reconciler, order_of
 from bridge.fota.route import RouteOpener
 from bridge.fota.service import DownloadSettings, running_agent
 from bridge.image import FileSource, FirmwareImage, ImageKind, inspect_file
+from bridge.lab.iot_policy_rules import LOCAL_ARN_PREFIX
 from bridge.lab.jobs_model import Execution
 from bridge.lab.local_cloud import Credentials, LocalCloud
+from bridge.lab.registry_model import RegistryRefusedError
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.mcuboot import SwapType, running_version, swap_type
@@ -41,6 +44,7 @@ from bridge.virtual.pty_server import PtyServer
 from bridge.virtual.serial_modem_options import SerialModemOptions
 
 OLD, NEW = "1.0.0", "2.0.0"
+SECOND_HOST = "second-host"
 _NUMBERS = itertools.count(1)
 _ORDER = (Stage.TRANSFER, Stage.SCHEDULE, Stage.REBOOT, Stage.VERIFY, Stage.CONFIRM)
 
@@ -139,7 +143,7 @@ class JobBench:
         return result
 
     @contextmanager
-    def client(self, name: str = "second-host") -> Iterator[JobsClient]:
+    def client(self, name: str = SECOND_HOST) -> Iterator[JobsClient]:
         """Another client of the same thing."""
         with (
             Connection(self.endpoint(name)) as connection,
@@ -222,12 +226,26 @@ def _running(image: FirmwareImage) -> str:
     return "2.0.2" if image.kind is ImageKind.MODEM_DELTA else OLD
 
 
+def _let_in(cloud: LocalCloud, thing_name: str, client_id: str) -> None:
+    """Let a thing's certificate connect under another client id, which its own policy does not."""
+    allow = {
+        "Effect": "Allow",
+        "Action": "iot:Connect",
+        "Resource": f"{LOCAL_ARN_PREFIX}:client/{client_id}",
+    }
+    with suppress(RegistryRefusedError):  # it is there from another thing
+        cloud.registry.create_policy(client_id, json.dumps({"Version": "2012-10-17", "Statement": [allow]}))
+    for certificate in cloud.registry.principals_of(thing_name):
+        cloud.registry.attach_policy(client_id, certificate)
+
+
 @contextmanager
 def job_bench(
     cloud: LocalCloud, samples: SampleImages, directory: Path, *, modem_full: bool = False
 ) -> Iterator[JobBench]:
     """A fresh board with version 1.0.0 on a pty, and a thing of its own."""
     thing = cloud.add_thing(f"thing-{next(_NUMBERS)}")
+    _let_in(cloud, thing.thing_name, SECOND_HOST)
     board = VirtualBoard(
         factory_image=samples.application(OLD).read_bytes(),
         keys=[samples.public_key_pem],

@@ -4,18 +4,18 @@ from dataclasses import dataclass, field
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bridge.lab.broker_router import Router
 from bridge.lab.mqtt_packets import MQTT_5, PubAck, Publish, Unsubscribe
 from bridge.lab.mqtt_properties import Properties
 from hil_tests.unit.lab.links import FakeClient, FakeTimers
 
-TOPICS = ("lab/a", "lab/b", "lab/a/c")
-FILTERS = (*TOPICS, "lab/+", "lab/#", "lab/a/#")
+TOPICS = ("lab/a", "lab/a/c")
+FILTERS = ("lab/a", "lab/#", "lab/a/#")
 EXPIRY_S = 3600
 
-names = st.sampled_from(["one", "two", "three"])
+names = st.sampled_from(["one", "two"])
 topics = st.sampled_from(TOPICS)
 filters = st.sampled_from(FILTERS)
 
@@ -24,8 +24,6 @@ def reaches(topic_filter: str, topic: str) -> bool:
     """A model of matching for the few filters above."""
     if topic_filter.endswith("/#"):
         return topic.startswith(topic_filter[:-1])
-    if topic_filter.endswith("+"):
-        return topic.startswith("lab/") and topic.count("/") == 1
     return topic == topic_filter
 
 
@@ -47,10 +45,16 @@ class BrokerMachine(RuleBasedStateMachine):
         super().__init__()
         self.timers = FakeTimers()
         self.router = Router(self.timers)
-        self.peers = {name: Peer() for name in ("one", "two", "three")}
+        self.peers = {name: Peer() for name in ("one", "two")}
         self.counter = 0
 
-    @rule(name=names, persistent=st.booleans(), version=st.sampled_from([4, 5]))
+    @initialize(version=st.sampled_from([4, 5]), topic_filter=filters)
+    def begin(self, version: int, topic_filter: str) -> None:
+        """Somebody is there who wants to hear all, so that no run is about nothing."""
+        self.connect("one", True, version)
+        self.subscribe("one", topic_filter)
+
+    @rule(name=names, persistent=st.sampled_from([True, True, False]), version=st.sampled_from([4, 5]))
     def connect(self, name: str, persistent: bool, version: int) -> None:
         peer, older = self.peers[name], self.peers[name].client
         peer.seen.clear()
@@ -160,6 +164,6 @@ class BrokerMachine(RuleBasedStateMachine):
 
 
 BrokerMachine.TestCase.settings = settings(
-    max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=50, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestBroker = BrokerMachine.TestCase
