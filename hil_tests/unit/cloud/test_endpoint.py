@@ -114,14 +114,16 @@ def test_given_any_endpoint_when_tls_begins_then_the_broker_must_prove_itself(en
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
 def test_given_a_private_key_open_to_others_when_loaded_then_a_warning_is_logged(
-    endpoint: Endpoint, caplog: pytest.LogCaptureFixture, mode: int
+    endpoint: Endpoint, caplog: pytest.LogCaptureFixture, tmp_path: Path, mode: int
 ) -> None:
     assert endpoint.key_file is not None
-    endpoint.key_file.chmod(mode)
+    key_file = tmp_path / "open.key"  # each file is warned about once
+    key_file.write_bytes(endpoint.key_file.read_bytes())
+    key_file.chmod(mode)
 
-    make_tls_context(endpoint, lambda _error: None)
+    make_tls_context(replace(endpoint, key_file=key_file), lambda _error: None)
 
-    assert [(record.levelno, str(endpoint.key_file) in record.message) for record in caplog.records] == [
+    assert [(record.levelno, str(key_file) in record.message) for record in caplog.records] == [
         (logging.WARNING, True)
     ]
 
