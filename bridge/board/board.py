@@ -123,8 +123,17 @@ class Board:
         self.at.take_urcs()
         # In bootloader mode the answer may not get out any more, and some ports go away with the board.
         with contextlib.suppress(LinkError):
-            self.at.command("AT#XRESET", timeout_s=min(5.0, timeout_s))
+            self._order("AT#XRESET", timeout_s=min(5.0, timeout_s))
         return self._wait_back(started, deadline)
+
+    def _order(self, command: str, *, timeout_s: float) -> list[str]:
+        """Send a command that must not fail for a byte that was damaged on its way: the board does not know it then."""
+        try:
+            return self.at.command(command, timeout_s=timeout_s)
+        except BoardRefusedError as error:
+            if error.reason != "at-error":
+                raise
+        return self.at.command(command, timeout_s=timeout_s)
 
     def wait_restart(self, seen: Sequence[str] = (), timeout_s: float = RESET_TIMEOUT_S) -> BootReport:
         """Wait until a board that restarts on its own answers again.
@@ -180,7 +189,7 @@ class Board:
         started = clock.monotonic()
         self.at.take_urcs()
         try:
-            answer = self.at.command("AT#XMODEMRESET", timeout_s=timeout_s)
+            answer = self._order("AT#XMODEMRESET", timeout_s=timeout_s)
             duration_s = clock.monotonic() - started
             self.at.flush_urcs()
         finally:

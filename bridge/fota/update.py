@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from typing import Final
 
 from bridge.board import BoardIdentity, BootReport
 from bridge.dfu import DfuTarget, TransferImage
@@ -43,6 +44,9 @@ from bridge.fota.update_options import CommitGate, Recorder, UpdateOptions
 from bridge.image import FirmwareImage, ImageHead, ImageKind, ImageSource
 
 _log = logging.getLogger(__name__)
+
+MAX_LOOKS: Final = 3
+"""How often a board that gets lost is looked for and, where its firmware was overwritten in place, written once more."""
 
 
 class Update:
@@ -143,14 +147,16 @@ class Update:
         self._source.wait_size()
         self._raise_if_stopped()
         yield StageStarted(Stage.CHECK)
-        try:
-            yield from self._on_board(head)
-        except BridgeError as error:
-            if not self._is_open_question(error):
-                raise
-            unfinished = yield from self._look_again(error)
-            if unfinished:
+        unfinished, looks = True, 0
+        while unfinished:
+            try:
                 yield from self._on_board(head)
+                unfinished = False
+            except BridgeError as error:
+                if not self._is_open_question(error) or looks == MAX_LOOKS:
+                    raise
+                looks += 1
+                unfinished = yield from self._look_again(error)
 
     def _on_board(self, head: ImageHead) -> Generator[UpdateEvent, None, None]:
         with self._open_route(head) as route:
@@ -158,7 +164,9 @@ class Update:
             self._head = head = self._source.fit_board(route.kinds, before.bootloader_slot)
             size_bytes = self._source.wait_size()
             proof = route.proof(_written_kind(head), before)
-            self._from_version = self._running_version = proof.version_of(before)
+            self._running_version = proof.version_of(before)
+            # A board that waits for firmware in its bootloader does not know what it ran before.
+            self._from_version = self._running_version or self._from_version
             self._board_id = before.imei
             yield BoardIdentified.of(self._stage, before, route.name, route.why)
             if (earlier := self._options.earlier) is not None:
@@ -327,7 +335,8 @@ class Update:
         """Whether the image may be installed in spite of the failure, now or by a later reset."""
         if not self._may_be_scheduled or isinstance(error, InterruptedUpdateError):
             return False
-        return isinstance(error, LOST) or self._left_behind is not None
+        not_rebooted = self._stage is Stage.REBOOT and isinstance(error, BoardRefusedError)
+        return isinstance(error, LOST) or not_rebooted or self._left_behind is not None
 
     def _look_again(self, failure: BridgeError) -> Generator[UpdateEvent, None, bool]:
         """Find out what became of a board that was lost, and bring the update to an end that is true.

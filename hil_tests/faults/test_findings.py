@@ -78,6 +78,15 @@ FINDINGS = {
         "smp/application",
         Mishap(K.SESSION_TAKEN, 10, lasts_s=60.0),
     ),
+    "the request to restart is spoilt, so that the board refuses it with the image scheduled": (
+        "xdfu/bootloader",
+        Mishap(K.BYTE_FLIPPED, 7300),
+    ),
+    "a modem that was written once more for a power cut is lost again when its firmware is whole": (
+        "xdfu/modem-full-silent",
+        Mishap(K.BURST_LOST, 1464, to_host=True, size=300),
+        Mishap(K.POWER_IN_MODEM, 4, lasts_s=60.0, tear=Tear.AFTER),
+    ),
 }
 
 
