@@ -52,6 +52,7 @@ class ModemSmpTarget:
         self._running = hashlib.sha256()
         self._used = False
         self._modem_is_broken = False
+        self._was_unreadable = False
 
     @property
     def chunk_size_bytes(self) -> int:
@@ -94,6 +95,7 @@ class ModemSmpTarget:
 
         Raises:
             LinkError: Bytes are missing (reason ``incomplete``).
+            TransferRestartError: No digest can be read.
             VerificationError: The flash holds something else (``digest-mismatch``).
         """
         if self._offset != self._size_bytes or not self._size_bytes:
@@ -103,7 +105,16 @@ class ModemSmpTarget:
                 offset=self._offset,
             )
         assert self._info is not None
-        self.read_back = read_back(self._modem.digest, self._info.ranges, tuple(self._digests.values()))
+        found = read_back(self._modem.digest, self._info.ranges, tuple(self._digests.values()))
+        if found.unreadable and not (found.matched or found.unknown or self._was_unreadable):
+            # Only a running loader gives digests: the board has restarted since. A modem that never gives any is asked twice.
+            self._was_unreadable = True
+            raise TransferRestartError(
+                "the board gives no digest of its modem's flash, as if it had restarted",
+                reason="bytes-lost",
+                offset=self._offset,
+            )
+        self.read_back = found
 
     def schedule(self, digest: str | None = None) -> None:
         """Nothing is left to do: the modem has completed each file when its last packet came."""

@@ -82,6 +82,10 @@ FINDINGS = {
         "xdfu/bootloader",
         Mishap(K.BYTE_FLIPPED, 7300),
     ),
+    "the supply fails before the modem's flash can be compared with what was sent": (
+        "modem-smp/modem-full",
+        Mishap(K.POWER_AT_BYTE, 3697, to_host=True, lasts_s=0.3),
+    ),
     "a modem that was written once more for a power cut is lost again when its firmware is whole": (
         "xdfu/modem-full-silent",
         Mishap(K.BURST_LOST, 1464, to_host=True, size=300),
