@@ -80,7 +80,10 @@ class ApplicationProof:
         if _CONFIRMED in report.messages or self._says_so(timeout_s):
             return
         yield "the new image did not say that it confirmed itself; resetting once more to see whether it stays"
-        self._board.reset()
+        if not self._board.reset().messages:
+            # The request may have got lost; then the image was not put to the test.
+            yield "nothing shows that the board has restarted; resetting once more"
+            self._board.reset()
         running = self._board.identify().application_version
         if not same_version(running, wanted.version):
             raise VerificationError(

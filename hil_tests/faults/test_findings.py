@@ -86,6 +86,10 @@ FINDINGS = {
         "modem-smp/modem-full",
         Mishap(K.POWER_AT_BYTE, 3697, to_host=True, lasts_s=0.3),
     ),
+    "the reset that shows whether an unconfirmed image stays is lost": (
+        "xdfu/application-unconfirmed",
+        Mishap(K.BURST_LOST, 17_334, size=40),
+    ),
     "a modem that was written once more for a power cut is lost again when its firmware is whole": (
         "xdfu/modem-full-silent",
         Mishap(K.BURST_LOST, 1464, to_host=True, size=300),
