@@ -13,7 +13,7 @@ need_packages() {
   local as_root=()
   [ "$(id -u)" = 0 ] || as_root=(sudo)
   say "Installing $* ..."
-  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" apt-get update -qq || say "The package lists could not all be renewed; trying with those that are here."
   DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
