@@ -1,4 +1,4 @@
-"""``--nrf91-cloud aws``: jobs by boto3, on a local cloud that answers like AWS; what is said of accounts that cannot be used."""
+"""``--nrf91-cloud aws``: jobs by boto3, on a local cloud that answers like AWS; accounts that cannot be used."""
 
 from collections.abc import Iterator
 from dataclasses import replace
