@@ -2,8 +2,8 @@
 
 Source: sdk-nrf ``doc/nrf/libraries/networking/aws_fota.rst`` (``operation``, ``fwversion``, ``size``,
 ``location``), its parser ``aws_fota_json.c`` (members it does not know are ignored, keys are
-case-sensitive), and the AWS IoT limit of 32768 characters. ``sha256``, ``board`` and ``image_index`` are
-ours and optional.
+case-sensitive), and the AWS IoT limit of 32768 characters. ``sha256``, ``board``, ``image_index`` and
+``requires`` are ours and optional.
 
 Nordic's device library never reads ``operation``, so documents without it work there and are in the field.
 They are accepted here too: the image itself tells what it is. An operation that is *there* and unknown is
@@ -19,6 +19,7 @@ from typing import Annotated, Final, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from bridge.cloud.location import LocationError, location_url
+from bridge.cloud.requirements import NOTHING, RequirementError, Requirements, read_requirements
 from bridge.errors import ImageRefusedError
 
 Operation = Literal["app_fw_update", "modem_fw_update"]
@@ -58,6 +59,7 @@ class JobDocument(BaseModel):
         sha256: Digest of the image file, 64 lower-case hexadecimal digits.
         board: Board or chip the image is for.
         image_index: Image number in MCUboot's sense.
+        requires: What the board must have already.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -69,6 +71,7 @@ class JobDocument(BaseModel):
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     board: str | None = None
     image_index: Annotated[int, Field(ge=0, le=MAX_IMAGE_INDEX)] = 0
+    requires: Requirements = NOTHING
 
     def to_dict(self) -> dict[str, object]:
         """The document as JSON members, in the single-URL shape; :func:`parse_document` reads it back."""
@@ -80,6 +83,7 @@ class JobDocument(BaseModel):
             "sha256": self.sha256,
             "board": self.board,
             "image_index": self.image_index or None,
+            "requires": self.requires.to_dict() or None,
         }
         return {name: value for name, value in members.items() if value is not None}
 
@@ -114,6 +118,7 @@ def parse_document(document: object) -> JobDocument:
         sha256=_sha256(document),
         board=_text(document, "board", MAX_BOARD_CHARS),
         image_index=_image_index(document),
+        requires=_requires(document),
     )
 
 
@@ -202,6 +207,13 @@ def _sha256(document: Mapping[object, object]) -> str | None:
     if not _SHA256.fullmatch(digest):
         raise _refuse("sha256", "must be 64 hexadecimal digits")
     return digest
+
+
+def _requires(document: Mapping[object, object]) -> Requirements:
+    try:
+        return read_requirements(document.get("requires"))
+    except RequirementError as error:
+        raise DocumentError(f"job document: {error}") from None
 
 
 def _image_index(document: Mapping[object, object]) -> int:

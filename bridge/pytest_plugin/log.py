@@ -3,6 +3,7 @@
 Sources of the fault texts: Zephyr ``kernel/fatal.c`` (``>>> ZEPHYR FATAL ERROR``), ``arch/arm/core/cortex_m/fault.c`` (``*****
 BUS FAULT *****``), ``include/zephyr/sys/__assert.h`` (``ASSERTION FAIL``); TF-M ``tfm_hal_platform.c`` (``FATAL ERROR``);
 nRF Connect SDK ``lib/nrf_modem_lib`` (``Modem has crashed``, ``Modem error``).
+A core dump on the console begins with ``#CD:BEGIN#`` (Zephyr ``subsys/debug/coredump/coredump_backend_logging.c``).
 """
 
 import re
@@ -18,7 +19,7 @@ from bridge.redaction import redact_text
 
 _FAULTS: Final = re.compile(
     r"ZEPHYR FATAL ERROR|ASSERTION FAIL|\*{3,} [A-Z -]*FAULT \*{3,}|FATAL ERROR: |Kernel panic|Kernel oops|"
-    r"Stack overflow|SecureFault|Modem has crashed|Modem error: 0x|Halting system",
+    r"#CD:BEGIN#|Stack overflow|SecureFault|Modem has crashed|Modem error: 0x|Halting system",
     re.IGNORECASE,
 )
 _LINE_END: Final = re.compile(r"[\r\n]+")
