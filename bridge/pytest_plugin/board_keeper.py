@@ -54,6 +54,8 @@ class BoardKeeper:
             raise self._dirty
         device = DeviceUnderTest(self._pool.take())
         record.put_on(device)
+        if self._baseline is None:
+            record.notes += [f"the board {name} of the bench is not there" for name in self._pool.missing]
         try:
             self._prepare(device, record)
             yield device
@@ -63,8 +65,8 @@ class BoardKeeper:
 
     def _prepare(self, device: DeviceUnderTest, record: TestRecord) -> None:
         try:
+            record.before = identity = look(device)
             self._check_link(device, record)
-            record.before = identity = device.identify()
             if self._baseline is None:
                 self._baseline = Baseline.of(identity)
                 self._declare_baseline(device, record)

@@ -162,6 +162,20 @@ def test_a_firmware_that_crashes_while_fixtures_clean_up_is_told(
     result.stdout.fnmatch_lines(["*AssertionError: the board's log has fault texts:*"])
 
 
+def test_boards_of_the_bench_that_are_not_there_are_passed_over_and_named(
+    suite: pytest.Pytester, tmp_path: Path
+) -> None:
+    suite.makepyfile("def test_it(nrf91_board): assert nrf91_board.name == 'there'")
+    with rigged(tmp_path) as rig:
+        suite.path.joinpath("bench.toml").write_text(
+            '[boards.1]\nname = "gone"\nport = "/dev/ttyNowhere"\n'
+            f'[boards.2]\nname = "there"\nport = "{rig.cable.link}"\n'
+        )
+        result = suite.runpytest("--nrf91-bench=bench.toml", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["the board gone of the bench is not there"])
+
+
 def test_two_runs_on_one_board_are_kept_apart_however_they_name_it(tmp_path: Path) -> None:
     device = tmp_path / "ttyACM0"
     device.touch()
