@@ -47,6 +47,7 @@ class BoardLog:
 
     Attributes:
         expected_faults: Patterns of fault texts that a test provokes on purpose; they are no finding.
+        began_s: When it began, on the monotonic clock.
     """
 
     def __init__(self) -> None:
@@ -54,7 +55,7 @@ class BoardLog:
         self._chunks: list[Chunk] = []
         self._text = ""
         self._changed = threading.Condition()
-        self._began_s = time.monotonic()
+        self.began_s = time.monotonic()
 
     @contextmanager
     def recording(self) -> Iterator["BoardLog"]:
@@ -64,7 +65,7 @@ class BoardLog:
 
     def _take(self, port: str, direction: Direction, data: bytes) -> None:
         with self._changed:
-            self._chunks.append(Chunk(time.monotonic() - self._began_s, port, direction, data))
+            self._chunks.append(Chunk(time.monotonic() - self.began_s, port, direction, data))
             if direction == "in" and data:
                 self._text += data.decode("ascii", "backslashreplace")
                 self._changed.notify_all()
