@@ -143,9 +143,15 @@ class Connection:
             client, ledger, generation = self._client, self._publishes, self._generation
             self._suspects.check(topic, time.monotonic())
             self._check_subscriptions(topic)
-        if client is None or self._closing:
-            raise CloudError("the connection is closed", reason="connection-closed")
-        message_id = client.publish(topic, payload)
+            if client is None or self._closing:
+                raise CloudError("the connection is closed", reason="connection-closed")
+            ledger.begin([topic])
+        try:
+            message_id = client.publish(topic, payload)  # not under our lock, see MqttEvents.confirmed
+        except CloudError:
+            with self._changed:
+                ledger.withdraw([topic])
+            raise
         with self._changed:
             ledger.sent(message_id, [topic])
         return generation * _MESSAGE_IDS + message_id
@@ -250,10 +256,13 @@ class Connection:
             ledger = self._subscribes  # lost() starts a new one
         for start in range(0, len(names), MAX_FILTERS_PER_SUBSCRIBE):
             group = names[start : start + MAX_FILTERS_PER_SUBSCRIBE]
-            message_id = self._client.subscribe(group)
-            if message_id is None:
-                break  # The connection is lost again; the next one subscribes everything.
             with self._changed:
+                ledger.begin(group)
+            message_id = self._client.subscribe(group)
+            with self._changed:
+                if message_id is None:
+                    ledger.withdraw(group)
+                    break  # The connection is lost again; the next one subscribes everything.
                 ledger.sent(message_id, group)
         with self._changed:
             self._subscribing -= 1
