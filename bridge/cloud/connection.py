@@ -153,7 +153,8 @@ class Connection:
                 ledger.withdraw([topic])
             raise
         with self._changed:
-            ledger.sent(message_id, [topic])
+            if ledger.sent(message_id, [topic]):
+                self._suspects.confirmed([topic])
         return generation * _MESSAGE_IDS + message_id
 
     def wait_sent(self, message_id: int, timeout_s: float) -> bool:
@@ -252,18 +253,15 @@ class Connection:
     def _subscribe(self, listeners: Sequence[Listener]) -> None:
         assert self._client is not None
         names = [name for listener in listeners for name in listener.filters]
-        with self._changed:
-            ledger = self._subscribes  # lost() starts a new one
         for start in range(0, len(names), MAX_FILTERS_PER_SUBSCRIBE):
             group = names[start : start + MAX_FILTERS_PER_SUBSCRIBE]
+            # The answer must not come before its names are noted; unlike publishing, subscribing waits for no lock.
             with self._changed:
-                ledger.begin(group)
-            message_id = self._client.subscribe(group)
-            with self._changed:
+                message_id = self._client.subscribe(group)
                 if message_id is None:
-                    ledger.withdraw(group)
                     break  # The connection is lost again; the next one subscribes everything.
-                ledger.sent(message_id, group)
+                self._subscribes.begin(group)
+                self._subscribes.sent(message_id, group)
         with self._changed:
             self._subscribing -= 1
         self._announce_if_ready()
