@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from bridge.cli.flash import hex_address
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, out, use_json
+from bridge.cli.route_options import hex_address
 
 if TYPE_CHECKING:
     from bridge.dfu.probe import FlashPlan, ProbeProgrammer, ProbeProgress
