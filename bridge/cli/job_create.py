@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.cloud_options import (
-    ApiCaOption,
-    CloudStateOption,
-    EndpointUrlOption,
-    ProfileOption,
-    RegionOption,
-    access_words,
-    open_plane,
-)
+from bridge.cli.cloud_options import CloudOptions
 from bridge.cli.job_image import JobImage, read_job_image
+from bridge.cli.option_groups import takes_groups
 from bridge.cli.options import ImageIndexOption, JsonOption
 from bridge.cli.output import console, emit_json, out, use_json
 from bridge.cli.policy_options import FlashKeysOption, SlotSizeOption
@@ -40,6 +33,7 @@ class Location:
     remarks: tuple[str, ...] = ()
 
 
+@takes_groups
 def create(
     image: Annotated[
         Path | None,
@@ -114,11 +108,8 @@ def create(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Look at everything, upload and create nothing.")
     ] = False,
-    cloud_state: CloudStateOption = None,
-    endpoint_url: EndpointUrlOption = None,
-    ca: ApiCaOption = None,
-    profile: ProfileOption = None,
-    region: RegionOption = None,
+    *,
+    cloud: CloudOptions,
     json: JsonOption = False,
 ) -> None:
     """Inspect an image, upload it, write the job document, create the job."""
@@ -132,7 +123,7 @@ def create(
         raise UsageError(
             "--presign is for images that are uploaded; an image at --url is fetched from there as it is"
         )
-    with open_plane(cloud_state, endpoint_url, ca, profile, region) as plane:
+    with cloud.open() as plane:
         found = read_job_image(
             image,
             url,
@@ -166,7 +157,7 @@ def create(
         request = order.to_request(arns)
         arn = None if dry_run else jobs.create(order, arns)
     watch = ["nrf91-bridge", "job", "watch", order.job_id]
-    watch += access_words(cloud_state, endpoint_url, ca, profile, region)
+    watch += cloud.words()
     if json:
         _tell_machine(order, arn, request, watch, location.remarks)
     else:
@@ -237,11 +228,11 @@ def _tell_person(
     from json import dumps  # noqa: PLC0415
 
     for remark in remarks:
-        console.print(remark, markup=False, soft_wrap=True)
-    out.print("would create" if arn is None else "created", "job", order.job_id, markup=False)
+        console.print(remark, soft_wrap=True)
+    out.print("would create" if arn is None else "created", "job", order.job_id)
     if arn is not None:
-        out.print(arn, markup=False, soft_wrap=True)
+        out.print(arn, soft_wrap=True)
     if arn is None:
-        out.print(dumps({**request, "document": "as follows"}, indent=2), markup=False, soft_wrap=True)
-    out.print(dumps(order.document, indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
-    out.print("watch it:" if arn else "then watch it:", shlex.join(watch), markup=False, soft_wrap=True)
+        out.print(dumps({**request, "document": "as follows"}, indent=2), soft_wrap=True)
+    out.print(dumps(order.document, indent=2, ensure_ascii=False), soft_wrap=True)
+    out.print("watch it:" if arn else "then watch it:", shlex.join(watch), soft_wrap=True)

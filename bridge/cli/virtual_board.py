@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.text import Text
 
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, use_json
@@ -150,7 +151,12 @@ def board(
                 {"event": "ready", "port": str(port), "pty": pty.path, "model": model, "firmware": firmware}
             )
         else:
-            console.print(f"virtual {model} with {firmware} on [bold]{port}[/bold]; stop with Ctrl-C")
+            console.print(
+                Text.assemble(
+                    f"virtual {model} with {firmware} on ", (str(port), "bold"), "; stop with Ctrl-C"
+                ),
+                soft_wrap=True,
+            )
         wait()
 
 
