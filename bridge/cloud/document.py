@@ -18,7 +18,7 @@ from typing import Annotated, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from bridge.cloud.location import LocationError, location_url
+from bridge.cloud.location import LocationError, location_url, mirror_urls
 from bridge.cloud.requirements import NOTHING, RequirementError, Requirements, read_requirements
 from bridge.errors import ImageRefusedError
 
@@ -56,6 +56,7 @@ class JobDocument(BaseModel):
         fw_version: Version that the image is said to have, without a leading ``v``.
         size_bytes: Size that the image is said to have.
         url: Where the image is; absolute, ``http`` or ``https``, query and port as in the document.
+        mirrors: Where else it is, should the first server fail.
         sha256: Digest of the image file, 64 lower-case hexadecimal digits.
         board: Board or chip the image is for.
         image_index: Image number in MCUboot's sense.
@@ -68,6 +69,7 @@ class JobDocument(BaseModel):
     fw_version: str | None = None
     size_bytes: Annotated[int, Field(gt=0, le=_MAX_SIZE_BYTES)] | None = None
     url: Annotated[str, Field(repr=False)]
+    mirrors: Annotated[tuple[str, ...], Field(repr=False)] = ()
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     board: str | None = None
     image_index: Annotated[int, Field(ge=0, le=MAX_IMAGE_INDEX)] = 0
@@ -79,7 +81,7 @@ class JobDocument(BaseModel):
             "operation": self.operation,
             "fwversion": self.fw_version,
             "size": self.size_bytes,
-            "location": {"url": self.url},
+            "location": {"url": self.url, **({"mirrors": list(self.mirrors)} if self.mirrors else {})},
             "sha256": self.sha256,
             "board": self.board,
             "image_index": self.image_index or None,
@@ -106,16 +108,23 @@ def parse_document(document: object) -> JobDocument:
     _check_length(document)
     try:
         url = location_url(document.get("location"))
+        mirrors = mirror_urls(document.get("location"))
     except LocationError as error:
         # An operation nobody knows may well have no location: say the more telling thing first.
         _operation(document)
         raise DocumentError(f"job document: {error.member} {error}", reason=error.reason) from None
+    sha256 = _sha256(document)
+    if mirrors and sha256 is None:
+        raise _refuse(
+            "location.mirrors", "needs sha256, by which all servers are known to have the same image"
+        )
     return JobDocument(
         operation=_operation(document),
         fw_version=_version(document),
         size_bytes=_size(document),
         url=url,
-        sha256=_sha256(document),
+        mirrors=mirrors,
+        sha256=sha256,
         board=_text(document, "board", MAX_BOARD_CHARS),
         image_index=_image_index(document),
         requires=_requires(document),
