@@ -33,7 +33,8 @@ _FLASH_BYTES_PER_S: Final = 30_000
 def bring_back(at: AtClient, link: Link, timeout_s: float) -> None:
     """Make the board answer AT at the link's rate.
 
-    First it is just asked, then at the other rates, then it is led out of data mode.
+    First it is just asked, then at the other rates, then it is led out of data mode; again and again while there is time,
+    because an answer may come too late when this computer, or the board, has other things to do.
 
     Raises:
         LinkError: It stays silent (reason ``no-answer``), or the link is lost.
@@ -45,9 +46,10 @@ def bring_back(at: AtClient, link: Link, timeout_s: float) -> None:
     except LinkError as error:
         if error.reason != "no-answer":
             raise
-        if not _search(at, link, baud, deadline):
-            link.set_baud(baud)
-            raise
+        while not _search(at, link, baud, deadline):
+            if clock.monotonic() >= deadline:
+                link.set_baud(baud)
+                raise
 
 
 def _search(at: AtClient, link: Link, baud: int, deadline: float) -> bool:

@@ -108,7 +108,7 @@ def test_given_a_port_that_goes_away_while_it_is_opened_the_link_is_lost() -> No
 
 
 def test_given_a_board_left_at_another_rate_it_is_brought_back() -> None:
-    with RateAwarePeer(baud=1_000_000) as peer, Board.open(peer.path, timeout_s=2) as board:
+    with RateAwarePeer(baud=1_000_000) as peer, Board.open(peer.path, timeout_s=20) as board:
         assert peer.baud == 115_200
         assert board.modem.imei() == "352656100367872"
 
@@ -119,7 +119,7 @@ def test_given_a_slow_answer_to_the_change_of_rate_it_is_not_taken_for_a_later_o
             time.sleep(0.4 if "IPR" in command else 0.02)  # a peer on a line has no other way to be slow
             return super().lookup(command)
 
-    with SlowPeer(baud=1_000_000) as peer, Board.open(peer.path, timeout_s=5) as board:
+    with SlowPeer(baud=1_000_000) as peer, Board.open(peer.path, timeout_s=30) as board:
         assert board.modem.imei() == "352656100367872"
         assert board.modem.model() == "nRF9151-LACA"
 
@@ -139,7 +139,7 @@ def test_given_a_board_left_in_data_mode_it_is_led_out(
 
     with ScriptedPeer(IDENTITY) as peer:
         peer.enter_data_mode(missing_bytes, leave)
-        with Board.open(peer.path) as board:
+        with Board.open(peer.path, timeout_s=60) as board:
             assert board.modem.imei() == "352656100367872"
     assert swallowed == [missing_bytes]
 
