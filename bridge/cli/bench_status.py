@@ -2,15 +2,15 @@
 
 from contextlib import AbstractContextManager
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from bridge.cli.bench_options import BenchBoardOption, BenchGroupOption
+from bridge.cli.bench_options import BenchOptions
 from bridge.cli.journals import journal_file, place_of, port_for_us
+from bridge.cli.option_groups import takes_groups
 from bridge.cli.options import JournalOption, JsonOption
 from bridge.cli.output import emit_json, out, use_json
 from bridge.errors import BoardNotFoundError
@@ -26,15 +26,9 @@ _WIDE: Final = 200
 """Columns of a table that goes to a file or a pipe."""
 
 
+@takes_groups
 def status(
-    bench: Annotated[
-        Path,
-        typer.Option(
-            "--bench", envvar="NRF91_BRIDGE_BENCH", dir_okay=False, help="The bench file (bench.toml)."
-        ),
-    ],
-    board: BenchBoardOption = None,
-    group: BenchGroupOption = None,
+    bench: BenchOptions,
     ask: Annotated[
         bool,
         typer.Option(
@@ -49,12 +43,11 @@ def status(
     The exit code is 3 when a board is missing, silent or faulty; one that somebody works on is not.
     """
     use_json(json)
-    from bridge.fota.bench_file import read_bench  # noqa: PLC0415
     from bridge.fota.bench_status import BoardState, look_at  # noqa: PLC0415
 
-    read = read_bench(bench)
+    read, boards = bench.read()
     found = look_at(
-        read.select(board or (), group or ()),
+        boards,
         hold=_hold,
         journal=journal_file(journal, f"bench {read.name}"),
         ask=ask,
