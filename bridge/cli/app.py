@@ -27,7 +27,7 @@ from bridge.cli import (
     thing,
     virtual_board,
 )
-from bridge.cli.output import console, report_error
+from bridge.cli.output import console, give_up_output, report_error
 from bridge.cli.recording import end_recording, start_recording
 from bridge.errors import BridgeError, InterruptedUpdateError
 from bridge.redaction import redact_logs
@@ -103,6 +103,7 @@ def run() -> int:
     """
     exit_code = exit_code_of(app)
     end_recording(exit_code)
+    give_up_output()
     return exit_code
 
 
@@ -123,7 +124,7 @@ def exit_code_of(command: Callable[[], object]) -> int:
             report_error(InterruptedUpdateError("stopped by the user"))
         return code
     except Exception:  # noqa: BLE001 - the last line of defence: a bug gets its traceback and its exit code
-        console.print(traceback.format_exc(), markup=False, soft_wrap=True)
+        console.print(traceback.format_exc(), soft_wrap=True)
         console.print("error: this is a bug in nrf91-bridge; please report the lines above", style="red")
         return BridgeError.exit_code
     return 0

@@ -1,20 +1,16 @@
 """``nrf91-bridge bench fleet``: many boards in one process against one."""
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from bridge.cli.options import JsonOption
-from bridge.cli.output import console, emit_json, out, use_json
+from bridge.cli.output import console, emit_json, print_table, use_json
 from bridge.errors import BenchError
 
 if TYPE_CHECKING:
     from bridge.lab.benchmark.fleet import FleetRun
-
-_WIDE: Final = 200
-"""Columns of a table that goes to a file or a pipe."""
 
 
 def fleet(
@@ -40,7 +36,7 @@ def fleet(
         else:
             console.print(f"{run.boards} boards: {run.seconds:.1f} s, {run.succeeded} jobs succeeded")
     if not json:
-        (out if out.is_terminal else Console(highlight=False, width=_WIDE)).print(_table(runs))
+        print_table(_table(runs))
     failed = sum(run.boards - run.succeeded for run in runs)
     if failed:
         raise BenchError(

@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bridge.cli.bench_options import BenchOptions
 from bridge.cli.journals import journal_file, place_of, port_for_us
 from bridge.cli.option_groups import takes_groups
 from bridge.cli.options import JournalOption, JsonOption
-from bridge.cli.output import emit_json, out, use_json
+from bridge.cli.output import emit_json, print_table, use_json
 from bridge.errors import BoardNotFoundError
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 _OWNER: Final = "nrf91-bridge bench status"
 _COLOURS: Final = {"answers": "green", "found": "green", "held": "yellow"}
-_WIDE: Final = 200
-"""Columns of a table that goes to a file or a pipe."""
 
 
 @takes_groups
@@ -56,7 +54,7 @@ def status(
         for one in found:
             emit_json({"event": "board-status", "bench": read.name, **one.to_dict()})
     else:
-        (out if out.is_terminal else Console(highlight=False, width=_WIDE)).print(_table(found))
+        print_table(_table(found))
     bad = [one for one in found if one.state in {BoardState.MISSING, BoardState.SILENT, BoardState.FAULTY}]
     if bad:
         names = ", ".join(f"{one.board.name} is {one.state}" for one in bad)
@@ -80,7 +78,9 @@ def _table(found: "list[BoardStatus]") -> Table:
         table.add_row(
             one.board.name,
             one.board.serial_number,
-            f"[{_COLOURS.get(one.state, 'red')}]{one.state}[/]" + (f" by {one.holder}" if one.holder else ""),
+            Text.assemble(
+                (one.state, _COLOURS.get(one.state, "red")), f" by {one.holder}" if one.holder else ""
+            ),
             one.port or "-",
             one.board.model or (identity and identity.model) or "-",
             (identity and identity.application_version) or _last_seen(one.last) or "-",

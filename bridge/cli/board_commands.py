@@ -77,7 +77,7 @@ def at(
         emit_json({"event": "answer", **answer}, as_it_is=True)
         return
     for each in lines:
-        out.print(each, markup=False, soft_wrap=True)
+        out.print(each, soft_wrap=True)
 
 
 def ports(json: JsonOption = False) -> None:
@@ -109,4 +109,4 @@ def _show_identity(identity: "BoardIdentity") -> None:
     for name, value in identity.to_dict().items():
         text = "-" if value is None else str(value)
         # Digests are there to be copied: lines are neither cut nor folded.
-        out.print(f"{_IDENTITY_LABELS[name]:<{width}}{text}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"{_IDENTITY_LABELS[name]:<{width}}{text}", highlight=False, soft_wrap=True)

@@ -129,7 +129,7 @@ def _tell_person(
     if not _is_loopback(host):
         lines += ["", f"Warning: whoever reaches {cloud.https_url} can create jobs; there is no login."]
     lines += ["", "Ready. Ctrl-C stops it."]
-    console.print("\n".join(lines), markup=False, soft_wrap=True)
+    console.print("\n".join(lines), soft_wrap=True)
 
 
 @dataclass(frozen=True)

@@ -235,4 +235,4 @@ def _show(entries: "list[CredentialEntry]", *, json: bool) -> None:
         line = entry.to_dict()
         own = "  (the modem's own)" if entry.is_own else ""
         # Digests are there to be compared: lines are neither cut nor folded.
-        out.print(f"{entry.tag:<11}{line['kind']:<20}{entry.sha256}{own}", markup=False, soft_wrap=True)
+        out.print(f"{entry.tag:<11}{line['kind']:<20}{entry.sha256}{own}", soft_wrap=True)

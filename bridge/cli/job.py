@@ -68,7 +68,7 @@ def _list_of_thing(found: "list[tuple[str, ExecutionState]]", *, json: bool) -> 
         return
     for job_id, each in found:
         number = f" #{each.execution_number}" if each.execution_number > 1 else ""
-        out.print(f"{job_id}{number}  {each.status}", markup=False)
+        out.print(f"{job_id}{number}  {each.status}")
     if not found:
         out.print("no jobs")
 
@@ -95,7 +95,7 @@ def show(
         )
         return
     out.print(snapshot_view(snapshot))
-    out.print(json_module.dumps(document, indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
+    out.print(json_module.dumps(document, indent=2, ensure_ascii=False), soft_wrap=True)
 
 
 @takes_groups
@@ -143,4 +143,4 @@ def _done(event: str, text: str, job: str, *, json: bool) -> None:
     if json:
         emit_json({"event": event, "job": job})
     else:
-        console.print(text, markup=False)
+        console.print(text)

@@ -125,11 +125,11 @@ def _tell_person(
     from json import dumps  # noqa: PLC0415
 
     for remark in remarks:
-        console.print(remark, markup=False, soft_wrap=True)
-    out.print("would create" if arn is None else "created", "job", order.job_id, markup=False)
+        console.print(remark, soft_wrap=True)
+    out.print("would create" if arn is None else "created", "job", order.job_id)
     if arn is not None:
-        out.print(arn, markup=False, soft_wrap=True)
+        out.print(arn, soft_wrap=True)
     if arn is None:
-        out.print(dumps({**request, "document": "as follows"}, indent=2), markup=False, soft_wrap=True)
-    out.print(dumps(order.document, indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
-    out.print("watch it:" if arn else "then watch it:", shlex.join(watch), markup=False, soft_wrap=True)
+        out.print(dumps({**request, "document": "as follows"}, indent=2), soft_wrap=True)
+    out.print(dumps(order.document, indent=2, ensure_ascii=False), soft_wrap=True)
+    out.print("watch it:" if arn else "then watch it:", shlex.join(watch), soft_wrap=True)

@@ -39,7 +39,7 @@ def document(
     if json:
         emit_json({"event": "document", "job": job, "document": found})
     else:
-        out.print(json_module.dumps(found, indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
+        out.print(json_module.dumps(found, indent=2, ensure_ascii=False), soft_wrap=True)
 
 
 def _validate(file: Path, *, json: bool) -> None:
@@ -63,13 +63,11 @@ def _validate(file: Path, *, json: bool) -> None:
         return
     found = verdict.document
     what = found.operation or "an update"
-    out.print(
-        f"{file}: valid; {what}, version {found.fw_version or 'not told'}", markup=False, soft_wrap=True
-    )
+    out.print(f"{file}: valid; {what}, version {found.fw_version or 'not told'}", soft_wrap=True)
     if verdict.presigned:
         out.print(
             "its URL is a placeholder: the job needs presigned URL settings (job create --presign)",
             soft_wrap=True,
         )
     for remark in verdict.remarks:
-        console.print(f"note: {remark}", markup=False, soft_wrap=True)
+        console.print(f"note: {remark}", soft_wrap=True)

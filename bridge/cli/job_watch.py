@@ -87,7 +87,7 @@ class _View:
         if self._json:
             emit_json(event)
         else:
-            out.print(text, markup=False, soft_wrap=True)
+            out.print(text, soft_wrap=True)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, out, use_json
@@ -230,4 +231,7 @@ def _report(what: str, chip: "ProbeProgrammer", plan: "FlashPlan | None" = None,
         emit_json({"event": f"probe-{what}", **result})
         return
     subject = f"{plan.name} on " if plan else ""
-    console.print(f"[green]{what}[/green] {subject}{chip.device} (probe {chip.serial_number})")
+    console.print(
+        Text.assemble((what, "green"), f" {subject}{chip.device} (probe {chip.serial_number})"),
+        soft_wrap=True,
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from bridge.cli.cloud_options import CloudOptions
 from bridge.cli.option_groups import takes_groups
@@ -103,14 +104,14 @@ def _tell_machine(made: "ProvisionedThing", command: str) -> None:
 
 def _tell_person(made: "ProvisionedThing", command: str) -> None:
     news = ", ".join(made.made) or "nothing; all of it was there"
-    out.print(f"made: {news}", markup=False)
-    out.print(f"thing        {made.thing_arn}", markup=False, soft_wrap=True)
-    out.print(f"certificate  {made.files.cert_file}", markup=False, soft_wrap=True)
-    out.print(f"key          {made.files.key_file}", markup=False, soft_wrap=True)
-    out.print(f"policy       {made.policy_name}", markup=False, soft_wrap=True)
+    out.print(f"made: {news}")
+    out.print(f"thing        {made.thing_arn}", soft_wrap=True)
+    out.print(f"certificate  {made.files.cert_file}", soft_wrap=True)
+    out.print(f"key          {made.files.key_file}", soft_wrap=True)
+    out.print(f"policy       {made.policy_name}", soft_wrap=True)
     for remark in made.remarks:
-        console.print(f"note: {remark}", markup=False, soft_wrap=True)
-    out.print("work its jobs:", command, markup=False, soft_wrap=True)
+        console.print(f"note: {remark}", soft_wrap=True)
+    out.print("work its jobs:", command, soft_wrap=True)
 
 
 def agent_words(made: "ProvisionedThing", ca_file: Path | None) -> list[str]:
@@ -201,11 +202,10 @@ def _tell(finding: "Finding", *, json: bool) -> None:
             }
         )
         return
-    mark = "[green]ok[/green]  " if finding.good else "[red]no[/red]  "
-    out.print(mark, end="")
-    out.print(f"{finding.check:<10}{finding.text}", markup=False, soft_wrap=True)
+    mark = ("ok", "green") if finding.good else ("no", "red")
+    out.print(Text.assemble(mark, f"  {finding.check:<10}{finding.text}"), soft_wrap=True)
     if finding.hint:
-        out.print(f"              {finding.hint}", markup=False, soft_wrap=True)
+        out.print(f"              {finding.hint}", soft_wrap=True)
 
 
 def _judge(name: str, findings: "list[Finding]", *, json: bool) -> None:
@@ -217,4 +217,4 @@ def _judge(name: str, findings: "list[Finding]", *, json: bool) -> None:
     if json:
         emit_json({"event": "thing-ready", "thing": name})
     else:
-        out.print(f"{name} can work jobs", markup=False)
+        out.print(f"{name} can work jobs")

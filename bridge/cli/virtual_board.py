@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from bridge.cli.option_groups import takes_groups
 from bridge.cli.options import JsonOption
@@ -61,7 +62,12 @@ def board(
             )
         else:
             console.print(
-                f"virtual {options.model} with {options.firmware} on [bold]{port}[/bold]; stop with Ctrl-C"
+                Text.assemble(
+                    f"virtual {options.model} with {options.firmware} on ",
+                    (str(port), "bold"),
+                    "; stop with Ctrl-C",
+                ),
+                soft_wrap=True,
             )
         wait()
 

@@ -143,11 +143,18 @@ class Connection:
             client, ledger, generation = self._client, self._publishes, self._generation
             self._suspects.check(topic, time.monotonic())
             self._check_subscriptions(topic)
-        if client is None or self._closing:
-            raise CloudError("the connection is closed", reason="connection-closed")
-        message_id = client.publish(topic, payload)
+            if client is None or self._closing:
+                raise CloudError("the connection is closed", reason="connection-closed")
+            ledger.begin([topic])
+        try:
+            message_id = client.publish(topic, payload)  # not under our lock, see MqttEvents.confirmed
+        except CloudError:
+            with self._changed:
+                ledger.withdraw([topic])
+            raise
         with self._changed:
-            ledger.sent(message_id, [topic])
+            if ledger.sent(message_id, [topic]):
+                self._suspects.confirmed([topic])
         return generation * _MESSAGE_IDS + message_id
 
     def wait_sent(self, message_id: int, timeout_s: float) -> bool:
@@ -246,15 +253,15 @@ class Connection:
     def _subscribe(self, listeners: Sequence[Listener]) -> None:
         assert self._client is not None
         names = [name for listener in listeners for name in listener.filters]
-        with self._changed:
-            ledger = self._subscribes  # lost() starts a new one
         for start in range(0, len(names), MAX_FILTERS_PER_SUBSCRIBE):
             group = names[start : start + MAX_FILTERS_PER_SUBSCRIBE]
-            message_id = self._client.subscribe(group)
-            if message_id is None:
-                break  # The connection is lost again; the next one subscribes everything.
+            # The answer must not come before its names are noted; unlike publishing, subscribing waits for no lock.
             with self._changed:
-                ledger.sent(message_id, group)
+                message_id = self._client.subscribe(group)
+                if message_id is None:
+                    break  # The connection is lost again; the next one subscribes everything.
+                self._subscribes.begin(group)
+                self._subscribes.sent(message_id, group)
         with self._changed:
             self._subscribing -= 1
         self._announce_if_ready()

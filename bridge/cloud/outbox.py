@@ -22,10 +22,12 @@ REFUSED_S: Final = 900.0
 class Ledger:
     """Message ids that were sent and not confirmed yet. Not thread-safe: its owner's lock guards it.
 
-    A confirmation may be noted before the sender gets to note the message: the network thread is fast.
+    A confirmation, or the loss of the connection, may be noted before the sender gets to note the message's id: the
+    network thread is fast. So :meth:`begin` comes before the message is handed to the MQTT client.
     """
 
     def __init__(self) -> None:
+        self._begun: list[Sequence[str]] = []
         self._pending: dict[int, Sequence[str]] = {}
         self._early: set[int] = set()
 
@@ -37,14 +39,24 @@ class Ledger:
     @property
     def names(self) -> list[str]:
         """What the unconfirmed messages are about, in the order in which they were sent."""
-        return [name for names in self._pending.values() for name in names]
+        return [name for names in [*self._pending.values(), *self._begun] for name in names]
 
-    def sent(self, message_id: int, names: Sequence[str] = ()) -> None:
-        """Note a message that was handed to the MQTT client, and what it was about."""
-        if message_id in self._early:
+    def begin(self, names: Sequence[str]) -> None:
+        """Note what a message is about that the MQTT client gets now; :meth:`sent` or :meth:`withdraw` follows."""
+        self._begun.append(names)
+
+    def withdraw(self, names: Sequence[str]) -> None:
+        """The MQTT client did not take the message."""
+        self._begun.remove(names)
+
+    def sent(self, message_id: int, names: Sequence[str]) -> bool:
+        """The MQTT client has the message, under this id; tells whether it is confirmed already."""
+        self._begun.remove(names)
+        if early := message_id in self._early:
             self._early.discard(message_id)
         else:
             self._pending[message_id] = names
+        return early
 
     def confirmed(self, message_id: int) -> Sequence[str]:
         """Note a confirmation; returns what the message was about, as far as known."""

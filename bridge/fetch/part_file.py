@@ -52,6 +52,11 @@ class PartFile:
         return self._published
 
     @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._file.closed
+
+    @property
     def size_bytes(self) -> int:
         """Bytes in the file."""
         return os.fstat(self._file.fileno()).st_size

@@ -100,6 +100,7 @@ class Agent:
         self._make_source = make_source
         self._options = options or UpdateOptions()
         self._on_event = on_event
+        self._is_shown = True
         self._admission = admission or Admission()
         self._journal = journal or Journal()
         self._thing = thing
@@ -157,7 +158,7 @@ class Agent:
         if known is not None and known.outcome in STATUS:
             self._reconciler.report(known, execution)
             result = result_from(known, execution)
-            self._on_event(execution, result.finished)
+            self._show(execution, result.finished)
             return result
         record = self._journal.begin(order)
         reporter = JobReporter(self._jobs, execution, self._stop)
@@ -225,7 +226,7 @@ class Agent:
         if opens_at is None or execution.status is not JobStatus.QUEUED:
             return False
         text = f"the job waits in the queue for the maintenance window, which opens at {opens_at.isoformat()}"
-        self._on_event(execution, Waiting(Stage.QUEUED, "maintenance-window", text))
+        self._show(execution, Waiting(Stage.QUEUED, "maintenance-window", text))
         self._jobs.wait_for_job_change(max(0.0, min(IDLE_WAIT_S, self._admission.left_s())))
         return True
 
@@ -266,11 +267,22 @@ class Agent:
             for event in events:
                 if details.take(event) and not isinstance(event, Finished):
                     reporter.progress(details.to_dict())
-                self._on_event(execution, event)
+                self._show(execution, event)
                 if isinstance(event, Finished):
                     return JobResult(execution, event, details.to_dict(), update.error)
                 self._stop_if_unwanted(update, reporter)
         raise AssertionError("an update ends with Finished")
+
+    def _show(self, execution: JobExecution, event: UpdateEvent) -> None:
+        """Whoever looks on must not end an update: a pipe that nobody reads any more, or a full disk under its output."""
+        try:
+            self._on_event(execution, event)
+        except Exception:  # noqa: BLE001 - whatever it is, it is not the update
+            if self._is_shown:
+                _log.exception("what happens cannot be shown any more; the work goes on")
+            self._is_shown = False
+        else:
+            self._is_shown = True
 
     def _stop_if_unwanted(self, update: Update, reporter: JobReporter) -> None:
         if reporter.gone is not None:
@@ -332,7 +344,7 @@ class Agent:
         """An end before the update line began: no job any more, or a document that makes no sense."""
         finished = Finished(Stage.FETCH, outcome_of(error), error.reason, error.message, None, None, None)
         details.take(finished)
-        self._on_event(execution, finished)
+        self._show(execution, finished)
         return JobResult(execution, finished, details.to_dict(), error)
 
 

@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from bridge.board import Board, BoardIdentity, BootReport, Modem
 from bridge.board.answering import open_answering
-from bridge.board.ports import choose_port
+from bridge.board.ports import choose_port, list_ports
 from bridge.board.power import PowerControl
 from bridge.board.smp_board import SmpBoard
-from bridge.errors import BenchError
+from bridge.errors import BenchError, BoardNotFoundError
 from bridge.fota.bench_file import BenchBoard
 from bridge.fota.choose_route import RouteOptions, Transport, route_opener
 from bridge.fota.route import RouteOpener
@@ -44,6 +45,26 @@ class DeviceUnderTest:
             BoardNotFoundError: It is not connected.
         """
         return choose_port(self.bench_board.port, self.bench_board.serial_number or None)
+
+    @property
+    def where(self) -> str:
+        """Its port, or how it would be found if it were there; for people."""
+        try:
+            return self.port
+        except BoardNotFoundError:
+            return f"serial number {self.bench_board.serial_number}"
+
+    def is_gone(self) -> bool:
+        """Its port is not there; of ports on other hosts nobody can tell, and virtual boards lose theirs on purpose."""
+        if self.is_virtual:
+            return False
+        try:
+            port = self.port
+        except BoardNotFoundError:
+            return True
+        if "://" in port:
+            return False
+        return not Path(port).exists() if "/" in port else port not in {one.device for one in list_ports()}
 
     @property
     def model(self) -> str | None:

@@ -13,7 +13,8 @@ from typing import Any, Final
 from bridge.errors import UsageError
 from bridge.fota.bench_file import Bench, BenchBoard
 
-_NORDIC_BOARDS: Final = ("nrf9160dk", "nrf9161dk", "nrf9151dk", "nrf9131ek", "thingy91x", "thingy91")
+NORDIC_BOARDS: Final = ("nrf9160dk", "nrf9161dk", "nrf9151dk", "nrf9131ek", "thingy91x", "thingy91")
+"""Board models with an nRF91; longer names first."""
 _REQUIRED: Final = ("connected", "id", "platform")
 
 
@@ -94,7 +95,7 @@ def _model(entry: Mapping[str, Any]) -> str | None:
     platforms = entry["platform"] if isinstance(entry["platform"], list) else [entry["platform"]]
     for platform in platforms:
         name = str(platform).split("/")[0].split("@")[0]
-        for board in _NORDIC_BOARDS:
+        for board in NORDIC_BOARDS:
             if name == board or name.startswith(f"{board}_"):
                 return board
     return None

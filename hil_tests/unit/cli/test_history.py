@@ -129,3 +129,16 @@ def test_where_no_lock_can_be_made_the_port_itself_must_do(
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/none")
     with port_for_us("/dev/ttyACM0", "nrf91-bridge flash"):
         assert "not kept off" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["fw[red].bin", "1[/x]", "2001:db8::100:1"])
+def test_what_comes_from_outside_is_text_and_no_markup(
+    text: str, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_journal(None, "/dev/ttyACM1", "test") as journal:
+        record = journal.begin(Order("/dev/ttyACM1", text, "00" * 32))
+        record.take(ImageAccepted(Stage.CHECK, "application", text, 100, text, text))
+    assert command() == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert text in line
+    assert f"{text} -> {text}" in line

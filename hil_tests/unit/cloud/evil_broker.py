@@ -83,7 +83,8 @@ class EvilBroker:
         client = self._client
         if client is not None:
             with suppress(OSError):
-                client.shutdown(socket.SHUT_RDWR)
+                # That of a TLS socket forgets the TLS first: the other thread would read ciphertext as packets.
+                socket.socket.shutdown(client, socket.SHUT_RDWR)
         self._thread.join()
 
     def _serve(self) -> None:

@@ -224,8 +224,25 @@ def test_given_any_order_of_sending_and_confirming_when_all_is_done_then_nothing
     for step in order:
         verb, number = step.split()
         if verb == "send":
-            ledger.sent(int(number))
+            ledger.begin([number])
+            ledger.sent(int(number), [number])
         else:
             ledger.confirmed(int(number))
 
     assert not ledger.pending
+    assert not ledger.names
+
+
+def test_given_a_message_whose_id_is_not_known_yet_when_the_connection_is_lost_then_it_is_known_what_it_was_about() -> (
+    None
+):
+    ledger = Ledger()
+    ledger.begin(["first"])
+    ledger.begin(["second"])
+
+    assert ledger.names == ["first", "second"]
+
+    ledger.withdraw(["first"])
+    ledger.sent(7, ["second"])
+
+    assert (ledger.names, set(ledger.pending)) == (["second"], {7})
