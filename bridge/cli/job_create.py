@@ -125,7 +125,10 @@ def create(
     use_json(json)
     from bridge.cloud.deploy_jobs import JobsControl  # noqa: PLC0415
     from bridge.cloud.deploy_order import JobOrder, PresignSettings, document_for, new_job_id  # noqa: PLC0415
+    from bridge.cloud.job_messages import check_job_id  # noqa: PLC0415
 
+    if job_id is not None:
+        check_job_id(job_id)
     if not thing and not group:
         raise UsageError("give a --thing or a --group to update")
     if presign and url is not None:

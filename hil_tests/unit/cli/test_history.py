@@ -129,3 +129,10 @@ def test_where_no_lock_can_be_made_the_port_itself_must_do(
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/none")
     with port_for_us("/dev/ttyACM0", "nrf91-bridge flash"):
         assert "not kept off" in caplog.text
+
+
+def test_given_a_journal_that_cannot_be_looked_at_then_no_traceback(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("--journal", str(tmp_path / ("x" * 300))) == BenchError.exit_code
+    assert "[journal-unusable]" in capsys.readouterr().err
