@@ -12,7 +12,7 @@ from typing import Final
 from bridge import clock
 from bridge.board.at_client import AtClient
 from bridge.board.link import Link
-from bridge.errors import LinkError, UsageError
+from bridge.errors import BoardNotFoundError, LinkError, UsageError
 from bridge.wire.xdfu import DATA_MODE_EXIT_URC
 
 _log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ def bring_back(at: AtClient, link: Link, timeout_s: float) -> None:
 
     Raises:
         LinkError: It stays silent (reason ``no-answer``), or the link is lost.
+        BoardNotFoundError: It answers, but at another rate only (reason ``other-baud``).
     """
     deadline = clock.monotonic() + timeout_s
     baud = link.baud
@@ -56,7 +57,7 @@ def _search(at: AtClient, link: Link, baud: int, deadline: float) -> bool:
     for rate in _rates(link, baud, deadline):
         if rate != baud and at.probe(_PROBE_S):
             _log.info("the board was left at %d baud", rate)
-            return_to_baud(at, link, baud)
+            _bring_to_baud(at, link, baud)
             return True
     for rate in _rates(link, baud, deadline):
         if fill_up(at, link, _LARGEST_CHUNK_BYTES, deadline):
@@ -66,6 +67,23 @@ def _search(at: AtClient, link: Link, baud: int, deadline: float) -> bool:
                 return_to_baud(at, link, baud)
             return True
     return False
+
+
+def _bring_to_baud(at: AtClient, link: Link, baud: int) -> None:
+    found = link.baud
+    try:
+        return_to_baud(at, link, baud)
+    except LinkError as error:
+        if error.reason != "baud-lost":
+            raise
+        link.set_baud(found)
+        if not at.probe(_PROBE_S):
+            raise
+        raise BoardNotFoundError(
+            f"the board answers at {found} baud, and does not switch to {baud}",
+            reason="other-baud",
+            hint=f"Give --baud {found}.",
+        ) from error
 
 
 def _rates(link: Link, baud: int, deadline: float) -> Iterator[int]:
