@@ -2,15 +2,15 @@
 
 from contextlib import AbstractContextManager
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from bridge.cli.bench_options import BenchBoardOption, BenchGroupOption
+from bridge.cli.bench_options import BenchOptions
 from bridge.cli.journals import journal_file, place_of, port_for_us
+from bridge.cli.option_groups import takes_groups
 from bridge.cli.options import JournalOption, JsonOption
 from bridge.cli.output import emit_json, print_table, use_json
 from bridge.errors import BoardNotFoundError
@@ -24,15 +24,9 @@ _OWNER: Final = "nrf91-bridge bench status"
 _COLOURS: Final = {"answers": "green", "found": "green", "held": "yellow"}
 
 
+@takes_groups
 def status(
-    bench: Annotated[
-        Path,
-        typer.Option(
-            "--bench", envvar="NRF91_BRIDGE_BENCH", dir_okay=False, help="The bench file (bench.toml)."
-        ),
-    ],
-    board: BenchBoardOption = None,
-    group: BenchGroupOption = None,
+    bench: BenchOptions,
     ask: Annotated[
         bool,
         typer.Option(
@@ -47,12 +41,11 @@ def status(
     The exit code is 3 when a board is missing, silent or faulty; one that somebody works on is not.
     """
     use_json(json)
-    from bridge.fota.bench_file import read_bench  # noqa: PLC0415
     from bridge.fota.bench_status import BoardState, look_at  # noqa: PLC0415
 
-    read = read_bench(bench)
+    read, boards = bench.read()
     found = look_at(
-        read.select(board or (), group or ()),
+        boards,
         hold=_hold,
         journal=journal_file(journal, f"bench {read.name}"),
         ask=ask,

@@ -81,23 +81,28 @@ def create(
         )
         ca_file = plane.access.ca_file
     command = shlex.join(agent_words(made, ca_file))
-    if json:
-        emit_json(
-            {
-                "event": "thing",
-                "thing": name,
-                "arn": made.thing_arn,
-                "endpoint": made.endpoint,
-                "cert": made.files.cert_file,
-                "key": made.files.key_file,
-                "certificate_id": made.certificate_id,
-                "policy": made.policy_name,
-                "made": list(made.made),
-                "remarks": list(made.remarks),
-                "run": command,
-            }
-        )
-        return
+    (_tell_machine if json else _tell_person)(made, command)
+
+
+def _tell_machine(made: "ProvisionedThing", command: str) -> None:
+    emit_json(
+        {
+            "event": "thing",
+            "thing": made.files.thing_name,
+            "arn": made.thing_arn,
+            "endpoint": made.endpoint,
+            "cert": made.files.cert_file,
+            "key": made.files.key_file,
+            "certificate_id": made.certificate_id,
+            "policy": made.policy_name,
+            "made": list(made.made),
+            "remarks": list(made.remarks),
+            "run": command,
+        }
+    )
+
+
+def _tell_person(made: "ProvisionedThing", command: str) -> None:
     news = ", ".join(made.made) or "nothing; all of it was there"
     out.print(f"made: {news}")
     out.print(f"thing        {made.thing_arn}", soft_wrap=True)

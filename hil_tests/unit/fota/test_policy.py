@@ -9,7 +9,7 @@ from bridge.board import BoardIdentity
 from bridge.cloud.requirements import read_requirements
 from bridge.errors import ImageRefusedError, UsageError
 from bridge.fota import Expectations, Outcome, Policy
-from bridge.fota.hardware_policy import product_of
+from bridge.fota.hardware_policy import check_board, product_of
 from bridge.fota.outcome import outcome_of
 from bridge.fota.policy import check_head, check_image, check_order
 from bridge.fota.versions import full_version
@@ -262,3 +262,10 @@ def test_versions_with_their_build_number(text: str | None, numbers: tuple[int, 
 )
 def test_a_board_that_has_what_is_required_gets_the_image(members: dict[str, object]) -> None:
     assert check_head(app(), 1, PLACED, requires(**members), Policy()) == []
+
+
+def test_an_order_for_no_nrf91_says_so_whether_or_not_a_board_is_there() -> None:
+    for identity in (NOBODY, AT):
+        with pytest.raises(ImageRefusedError) as caught:
+            check_board(identity, "nrf52840dk")
+        assert caught.value.message == "the image is for nrf52840dk, which is no nRF91 board or chip"
