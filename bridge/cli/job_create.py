@@ -61,7 +61,10 @@ def create(
     use_json(json)
     from bridge.cloud.deploy_jobs import JobsControl  # noqa: PLC0415
     from bridge.cloud.deploy_order import JobOrder, document_for, new_job_id  # noqa: PLC0415
+    from bridge.cloud.job_messages import check_job_id  # noqa: PLC0415
 
+    if job_id is not None:
+        check_job_id(job_id)
     targets.check()
     presign.check(url)
     with cloud.open() as plane:

@@ -245,7 +245,7 @@ class Agent:
 
         options = replace(
             self._options,
-            expected=Expectations(document.operation, document.fw_version, document.board),
+            expected=Expectations(document.operation, document.fw_version, document.board, document.requires),
             earlier=earlier,
             image_index=document.image_index,
         )

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from bridge.board import BoardIdentity
 from bridge.errors import BenchError, BoardNotFoundError, BridgeError
+from bridge.fota.port_lock import place_of, port_for_us
 from bridge.image import inspect_file
 from bridge.pytest_plugin.artifacts import TestRecord
 from bridge.pytest_plugin.baseline import Baseline, look, restore
@@ -54,6 +55,9 @@ class BoardKeeper:
             raise self._dirty
         device = DeviceUnderTest(self._pool.take())
         record.put_on(device)
+        if self._baseline is None:
+            record.notes += [f"the board {name} of the bench is not there" for name in self._pool.missing]
+        self._refuse_a_board_at_work(device)
         try:
             self._prepare(device, record)
             yield device
@@ -61,10 +65,16 @@ class BoardKeeper:
             device.release()
         self._leave(device, record)
 
+    def _refuse_a_board_at_work(self, device: DeviceUnderTest) -> None:
+        """An agent keeps its board's port closed between jobs, and would open it in the midst of a test."""
+        spec = device.bench_board
+        with port_for_us(place_of(spec.port, spec.serial_number or None, spec.transport), "pytest"):
+            pass
+
     def _prepare(self, device: DeviceUnderTest, record: TestRecord) -> None:
         try:
+            record.before = identity = look(device)
             self._check_link(device, record)
-            record.before = identity = device.identify()
             if self._baseline is None:
                 self._baseline = Baseline.of(identity)
                 self._declare_baseline(device, record)

@@ -1,6 +1,6 @@
 """The board under test: one handle that tests talk to, whatever answers on its port."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from bridge.fota.bench_file import BenchBoard
 from bridge.fota.choose_route import RouteOptions, Transport, route_opener
 from bridge.fota.route import RouteOpener
 
+_USUAL_BAUD: Final = 115_200
 _SMP: Final = frozenset({Transport.SMP, Transport.MODEM_SMP})
 
 
@@ -160,6 +161,20 @@ class DeviceUnderTest:
     def version(self) -> str:
         """Version of the running application, without a leading ``v``."""
         return (self.identify().application_version or "").removeprefix("v")
+
+    def flash_command(
+        self, image: Path, transport: str | None, policy: Mapping[str, object]
+    ) -> tuple[str, ...]:
+        """The command that writes an image as an update in a test does, without the port."""
+        spec = self.bench_board
+        flags = {
+            f"--transport={transport or spec.transport}": (transport or spec.transport) != Transport.AUTO,
+            f"--baud={spec.baud}": spec.baud != _USUAL_BAUD,
+            "--no-flow-control": not spec.flow_control,
+            "--allow-downgrade": bool(policy.get("allow_downgrade")),
+            "--allow-same-version": bool(policy.get("allow_same_version")),
+        }
+        return "flash", str(image.absolute()), *(flag for flag, is_given in flags.items() if is_given)
 
     def route(self, transport: str | None = None, **options: object) -> RouteOpener:
         """The way into its flash, for an update; the port is given free for it.

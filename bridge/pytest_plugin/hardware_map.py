@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bridge.errors import UsageError
+from bridge.extras import missing_extra
 from bridge.fota.bench_file import Bench, BenchBoard
 
 NORDIC_BOARDS: Final = ("nrf9160dk", "nrf9161dk", "nrf9151dk", "nrf9131ek", "thingy91x", "thingy91")
@@ -41,9 +42,7 @@ def _entries(path: Path) -> list[Mapping[str, Any]]:
     try:
         import yaml  # noqa: PLC0415 - only for maps
     except ImportError as error:
-        raise UsageError(
-            "reading a hardware map needs PyYAML", reason="missing-extra", hint="Install nrf91-bridge[hil]."
-        ) from error
+        raise missing_extra("reading a hardware map needs", error, "hil") from error
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

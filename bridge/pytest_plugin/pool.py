@@ -18,6 +18,7 @@ from bridge.board.ports import choose_port, list_ports, usb_identity
 from bridge.errors import BenchError, UsageError
 from bridge.fota.bench_file import Bench, BenchBoard, read_bench
 from bridge.fota.holder_lock import HolderLock
+from bridge.pytest_plugin.device import DeviceUnderTest
 from bridge.pytest_plugin.settings import Settings
 
 VIRTUAL: Final = "virtual"
@@ -109,6 +110,10 @@ class BoardPool:
         owner: Who takes it, for those who come later.
         wait_s: How long to wait while all are taken.
         directory: Where locks are; None for this user's, the same in all processes.
+
+    Attributes:
+        taken: The board that this process has.
+        missing: Names of boards that were passed over because their ports are not there, while others are.
     """
 
     def __init__(
@@ -127,6 +132,7 @@ class BoardPool:
         self._directory = directory or Path(tempfile.gettempdir()) / f"nrf91-bridge-boards-{os.getuid()}"
         self._locks = ExitStack()
         self.taken: BenchBoard | None = None
+        self.missing: tuple[str, ...] = ()
 
     def take(self) -> BenchBoard:
         """The board of this process; taken with the first call, and kept until :meth:`give_back`.
@@ -149,7 +155,9 @@ class BoardPool:
 
     def _try_each(self) -> BenchError | None:
         refusal: BenchError | None = None
-        for board in self._boards:
+        there = [board for board in self._boards if not DeviceUnderTest(board).is_gone()]
+        self.missing = tuple(board.name for board in self._boards if there and board not in there)
+        for board in there or self._boards:
             try:
                 self._locks = self._locked(board)
             except BenchError as error:

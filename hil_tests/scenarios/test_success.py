@@ -163,6 +163,17 @@ def test_a_chain_of_redirects_leads_to_the_image(
     assert asked[-3:] == ["first.bin", "second.bin", nrf91_images.newer.name]
 
 
+@pytest.mark.scenario(72)
+def test_a_server_that_has_lost_the_image_is_followed_by_the_next_one_of_the_document(
+    nrf91_images: Images, nrf91_deploy: JobBench
+) -> None:
+    good = nrf91_deploy.cloud.publish(nrf91_images.newer)
+    lost = good.replace(nrf91_images.newer.name, "lost.bin")
+    done = nrf91_deploy(nrf91_images.newer, location={"url": lost, "mirrors": [lost, good]}).work()
+    assert done.status == "SUCCEEDED", done.story.finished.message
+    assert done.cloud.details["running_version"] == version_of(nrf91_images.newer)
+
+
 @pytest.mark.scenario(13)
 @pytest.mark.nrf91_lab_cloud
 def test_an_image_that_changes_during_its_download_is_never_mixed_and_the_next_job_installs_the_new_one(

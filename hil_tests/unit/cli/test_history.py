@@ -142,3 +142,10 @@ def test_what_comes_from_outside_is_text_and_no_markup(
     line = capsys.readouterr().out.splitlines()[1]
     assert text in line
     assert f"{text} -> {text}" in line
+
+
+def test_given_a_journal_that_cannot_be_looked_at_then_no_traceback(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("--journal", str(tmp_path / ("x" * 300))) == BenchError.exit_code
+    assert "[journal-unusable]" in capsys.readouterr().err

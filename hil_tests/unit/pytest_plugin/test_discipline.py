@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.board.transcript import read_transcript
 from bridge.pytest_plugin.artifacts import (
     TestRecord,
     register_writer,
@@ -258,3 +259,23 @@ def test_fixtures_that_a_test_asks_for_while_it_runs_work_as_well(suite: pytest.
     logs = [file.read_text() for file in (suite.path / "out").glob("*/at.log")]
     assert len(logs) == 3
     assert all("#XSMVER" in log for log in logs)
+
+
+def test_each_update_is_kept_alone_with_the_command_that_plays_it_again(suite: pytest.Pytester) -> None:
+    """The whole transcript of a test begins with what the plugin asked the board; a command would not say that."""
+    suite.makepyfile(
+        """
+        def test_it(nrf91_board, nrf91_update, nrf91_images):
+            nrf91_board.at("AT+CGMM")
+            assert nrf91_update(nrf91_images.newer).outcome == "succeeded"
+            nrf91_board.at("AT+CGMM")
+            assert nrf91_update(nrf91_images.newer, allow_downgrade=True).outcome == "rejected"
+        """
+    )
+    suite.runpytest(*VIRTUAL, "--nrf91-artifacts=out").assert_outcomes(passed=1)
+    first, second = (read_transcript(file) for file in sorted((suite.path / "out").glob("*/update-*.jsonl")))
+    assert first.records[0].way == "opened"
+    assert (first.command[0], first.exit_code) == ("flash", 0)
+    sent = b"".join(record.data for record in first.records if record.way == "out")
+    assert Path(first.command[1]).read_bytes()[:1024] in sent
+    assert (second.command[2:], second.exit_code) == (("--allow-downgrade",), 5)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridge.fota.bench_file import BenchBoard
+from bridge.fota.port_lock import place_of, port_for_us
 from bridge.lab.sample_images import SampleImages
 from bridge.pytest_plugin.pool import BoardPool
 from bridge.pytest_plugin.virtual_bench import VirtualCable
@@ -160,6 +161,32 @@ def test_a_firmware_that_crashes_while_fixtures_clean_up_is_told(
         result = suite.runpytest_inprocess(f"--nrf91-port={rig.cable.link}", plugins=[rig])
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*AssertionError: the board's log has fault texts:*"])
+
+
+def test_boards_of_the_bench_that_are_not_there_are_passed_over_and_named(
+    suite: pytest.Pytester, tmp_path: Path
+) -> None:
+    suite.makepyfile("def test_it(nrf91_board): assert nrf91_board.name == 'there'")
+    with rigged(tmp_path) as rig:
+        suite.path.joinpath("bench.toml").write_text(
+            '[boards.1]\nname = "gone"\nport = "/dev/ttyNowhere"\n'
+            f'[boards.2]\nname = "there"\nport = "{rig.cable.link}"\n'
+        )
+        result = suite.runpytest("--nrf91-bench=bench.toml", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["the board gone of the bench is not there"])
+
+
+def test_a_board_whose_jobs_an_agent_works_is_left_to_it(suite: pytest.Pytester, tmp_path: Path) -> None:
+    """Its port is closed between two jobs, and nobody would notice."""
+    suite.makepyfile("def test_it(nrf91_board): pass")
+    with (
+        rigged(tmp_path) as rig,
+        port_for_us(place_of(str(rig.cable.link), None, "auto"), "nrf91-bridge run for left"),
+    ):
+        result = suite.runpytest(f"--nrf91-port={rig.cable.link}", "-p", "no:cacheprovider")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*BENCH ERROR (port-held)*is in use by nrf91-bridge run for left*"])
 
 
 def test_two_runs_on_one_board_are_kept_apart_however_they_name_it(tmp_path: Path) -> None:
