@@ -24,14 +24,15 @@ SerialNumberOption = Annotated[
     ),
 ]
 BaudOption = Annotated[
-    int, typer.Option("--baud", envvar="NRF91_BRIDGE_BAUD", help="Line speed that the board uses.")
+    int,
+    typer.Option("--baud", envvar="NRF91_BRIDGE_BAUD", help="Bit rate that the board uses after a reset."),
 ]
 TransferBaudOption = Annotated[
     int,
     typer.Option(
         "--transfer-baud",
         envvar="NRF91_BRIDGE_TRANSFER_BAUD",
-        help="Line speed for the transfer, switched with AT+IPR and back; 0 stays at --baud.",
+        help="Bit rate for the transfer, switched with AT+IPR and back; 0 stays at --baud.",
     ),
 ]
 FlowControlOption = Annotated[
@@ -92,7 +93,8 @@ ProbeAddressOption = Annotated[
 ProbeBoardOption = Annotated[
     str | None,
     typer.Option(
-        "--board", help="Through a probe: take the primary slot of this board's standard build instead."
+        "--board",
+        help="Through a probe: take the primary slot of this board's standard build (nrf9151dk, ...) instead.",
     ),
 ]
 ConfirmOption = Annotated[

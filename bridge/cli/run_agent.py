@@ -136,7 +136,10 @@ def run_agent(
         typer.Option(envvar="NRF91_BRIDGE_DOWNLOAD_CA", help="CA of the image server, if not public."),
     ] = None,
     cache_dir: Annotated[
-        Path | None, typer.Option(envvar="NRF91_BRIDGE_CACHE_DIR", help="Where downloads are kept.")
+        Path | None,
+        typer.Option(
+            envvar="NRF91_BRIDGE_CACHE_DIR", help="Where downloads are kept; default: this user's cache."
+        ),
     ] = None,
     download_cert: Annotated[
         Path | None,
@@ -242,7 +245,7 @@ def run_agent(
     boards = boards_of(thing, port, serial_number, gateway, client_id)
     if endpoint is None or cert is None or private_key is None or not boards:
         raise UsageError(
-            "--thing, --endpoint, --cert and --key are needed",
+            "--thing (or --gateway), --endpoint, --cert and --key are needed, and not all are given",
             hint="A --config file can hold them; --bench takes a file that describes many boards.",
         )
     link = connection.link(
