@@ -26,7 +26,8 @@ class CaseOptions:
         ),
     ] = None
     usb_latency_ms: Annotated[
-        list[float] | None, typer.Option("--usb-latency-ms", min=0, help="A USB adapter's delay, each way.")
+        list[float] | None,
+        typer.Option("--usb-latency-ms", min=0, help="A USB adapter's delay in ms, each way."),
     ] = None
     buffers: Annotated[list[str] | None, typer.Option(help="Buffers of the SMP server, such as 384x4.")] = (
         None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def fleet(
     boards: Annotated[int, typer.Option(min=1, help="How many boards are compared to one.")] = 50,
-    baud: Annotated[int, typer.Option(help="Line speed of the boards.")] = 115_200,
+    baud: Annotated[int, typer.Option(help="Bit rate of the boards.")] = 115_200,
     size_kib: Annotated[int, typer.Option("--size-kib", min=8, help="Image size in KiB.")] = 128,
     json: JsonOption = False,
 ) -> None:

@@ -25,7 +25,7 @@ def demo(
     kind: Annotated[
         Literal["application", "modem-delta"], typer.Option("--type", help="What is updated.")
     ] = "application",
-    baud: Annotated[int, typer.Option("--baud", help="Line speed of the transfer.")] = 1_000_000,
+    baud: Annotated[int, typer.Option("--baud", help="Bit rate of the transfer.")] = 1_000_000,
     timing: Annotated[
         Literal["simulated", "real"],
         typer.Option(help="real: the line and the flash take the time that a board takes."),

@@ -16,7 +16,10 @@ DownloadCaOption = Annotated[
     typer.Option(envvar="NRF91_BRIDGE_DOWNLOAD_CA", help="CA of the image server, if not public."),
 ]
 CacheDirOption = Annotated[
-    Path | None, typer.Option(envvar="NRF91_BRIDGE_CACHE_DIR", help="Where downloads are kept.")
+    Path | None,
+    typer.Option(
+        envvar="NRF91_BRIDGE_CACHE_DIR", help="Where downloads are kept; default: this user's cache."
+    ),
 ]
 DownloadCertOption = Annotated[
     Path | None,

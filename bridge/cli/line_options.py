@@ -27,14 +27,15 @@ SerialNumberOption = Annotated[
     ),
 ]
 BaudOption = Annotated[
-    int, typer.Option("--baud", envvar="NRF91_BRIDGE_BAUD", help="Line speed that the board uses.")
+    int,
+    typer.Option("--baud", envvar="NRF91_BRIDGE_BAUD", help="Bit rate that the board uses after a reset."),
 ]
 TransferBaudOption = Annotated[
     int,
     typer.Option(
         "--transfer-baud",
         envvar="NRF91_BRIDGE_TRANSFER_BAUD",
-        help="Line speed for the transfer, switched with AT+IPR and back; 0 stays at --baud.",
+        help="Bit rate for the transfer, switched with AT+IPR and back; 0 stays at --baud.",
     ),
 ]
 FlowControlOption = Annotated[

@@ -52,7 +52,12 @@ SlotSizeOption = Annotated[
 ]
 MaxSizeOption = Annotated[
     int | None,
-    typer.Option("--max-size", envvar="NRF91_BRIDGE_MAX_SIZE", min=1, help="Refuse larger files, in bytes."),
+    typer.Option(
+        "--max-size",
+        envvar="NRF91_BRIDGE_MAX_SIZE",
+        min=1,
+        help="Refuse larger files, in bytes; default: 256 MiB.",
+    ),
 ]
 MinVoltageOption = Annotated[
     int,
@@ -80,7 +85,7 @@ WindowOption = Annotated[
     list[str] | None,
     typer.Option(
         "--window",
-        help='When jobs may be taken, such as "Mon-Fri 22:00-05:00 Europe/Berlin"; may be repeated.',
+        help='When jobs may be taken, such as "Mon-Fri 22:00-05:00 Europe/Berlin"; may be repeated; default: always.',
     ),
 ]
 

@@ -52,7 +52,8 @@ ProbeAddressOption = Annotated[
 ProbeBoardOption = Annotated[
     str | None,
     typer.Option(
-        "--board", help="Through a probe: take the primary slot of this board's standard build instead."
+        "--board",
+        help="Through a probe: take the primary slot of this board's standard build (nrf9151dk, ...) instead.",
     ),
 ]
 ConfirmOption = Annotated[

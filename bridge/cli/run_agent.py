@@ -116,7 +116,7 @@ def run_agent(
     boards = boards_of(thing, line.port, line.serial_number, gateway, client_id)
     if endpoint is None or cert is None or private_key is None or not boards:
         raise UsageError(
-            "--thing, --endpoint, --cert and --key are needed",
+            "--thing (or --gateway), --endpoint, --cert and --key are needed, and not all are given",
             hint="A --config file can hold them; --bench takes a file that describes many boards.",
         )
     link = connection.link(

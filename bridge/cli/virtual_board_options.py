@@ -36,7 +36,7 @@ class VirtualBoardOptions:
     state: Annotated[Path | None, typer.Option(help="Directory in which the board lives between runs.")] = (
         None
     )
-    baud: Annotated[int, typer.Option(help="Line speed of the board after a reset.")] = 115_200
+    baud: Annotated[int, typer.Option(help="Bit rate of the board after a reset.")] = 115_200
     image: Annotated[
         Path | None,
         typer.Option(
@@ -63,7 +63,7 @@ class VirtualBoardOptions:
         str | None, typer.Option("--rx-buffers", help="DMA buffers, such as 3x256 (default) or 3x2048.")
     ] = None
     usb_latency_ms: Annotated[
-        float, typer.Option("--usb-latency-ms", min=0, help="A USB adapter's delay, each way.")
+        float, typer.Option("--usb-latency-ms", min=0, help="A USB adapter's delay in ms, each way.")
     ] = 0
     flash: Annotated[Literal["real", "ideal"], typer.Option(help="ideal: flash takes no time.")] = "real"
     modem_full: Annotated[

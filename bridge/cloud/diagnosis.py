@@ -110,7 +110,8 @@ class ConnectionDoctor:
             return None
         self.last_problem = "it drops the connection before it answers"
         return self._count_refusal(
-            "Often the client certificate is missing, unknown to the broker or inactive."
+            "Often the client certificate is missing, unknown to the broker or inactive, or its policy does not allow"
+            " this client id; `nrf91-bridge thing check NAME` tells which."
         )
 
     def stable(self, now_s: float) -> bool:

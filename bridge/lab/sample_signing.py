@@ -76,10 +76,10 @@ def _create(
     unsigned: Path, version: str, key: ec.EllipticCurvePublicKey, signature: bytes, settings: dict[str, Any]
 ) -> Any:
     try:
-        import click  # noqa: PLC0415 - comes with imgtool
-        from imgtool.image import Image  # noqa: PLC0415 - only the lab needs it
+        from imgtool.image import Image  # noqa: PLC0415, I001 - only the lab needs it
         from imgtool.keys import ECDSA256P1Public  # noqa: PLC0415
         from imgtool.version import decode_version  # noqa: PLC0415
+        import click  # noqa: PLC0415 - comes with imgtool
     except ImportError as error:
         raise missing_extra("sample images need", error, "lab") from error
     try:
