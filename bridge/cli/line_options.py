@@ -56,7 +56,7 @@ class PortOptions:
     Attributes:
         port: Device name or URL.
         serial_number: USB serial number of the board, instead.
-        baud: Line speed.
+        baud: Bit rate that the board uses after a reset.
         flow_control: RTS/CTS.
     """
 

@@ -33,6 +33,8 @@ def place_of(port: str | None, serial_number: str | None, transport: str) -> str
         device = ports.choose_port(port, serial_number)
     except BoardNotFoundError:
         return port or f"board {serial_number or 'that is connected'}"
+    if Path(device).exists():
+        device = str(Path(device).absolute())  # the same port for whoever is in another directory
     if "://" in device:
         shown, query, _ = device.partition("?")
         return f"{shown}#{_digest(device)}" if query else shown

@@ -123,6 +123,22 @@ def test_two_names_of_one_port_are_one_port(tmp_path: Path) -> None:
         pass
 
 
+def test_a_port_is_the_same_one_from_another_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "port").touch()
+    monkeypatch.chdir(tmp_path)
+    assert place_of("port", None, "auto") == place_of(str(tmp_path / "port"), None, "auto")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir("below")
+    with (
+        port_for_us(str(tmp_path / "port"), "nrf91-bridge run for a"),
+        pytest.raises(BenchError, match="run for a"),
+        port_for_us(place_of("../port", None, "auto"), "nrf91-bridge flash"),
+    ):
+        pass
+
+
 def test_where_no_lock_can_be_made_the_port_itself_must_do(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -581,6 +582,20 @@ def test_a_full_disk_is_the_bench(origin: Origin, fetch: Fetch, monkeypatch: pyt
     with pytest.raises(BenchError) as caught:
         fetch().wait_complete()
     assert caught.value.reason == "no-space"
+
+
+def test_a_disk_without_room_for_the_image_is_noticed_before_anybody_gets_a_byte(
+    origin: Origin, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room_bytes = len(CONTENT) // 2
+    monkeypatch.setattr(
+        "bridge.fetch.part_file.os.fstatvfs", lambda _: SimpleNamespace(f_bavail=room_bytes, f_frsize=1)
+    )
+    download = fetch()
+    with pytest.raises(BenchError) as caught:
+        download.read(0, 1)
+    assert caught.value.reason == "no-space"
+    assert len(origin.requests) == 1
 
 
 def test_a_cache_that_cannot_be_made(fetch: Fetch, tmp_path: Path) -> None:

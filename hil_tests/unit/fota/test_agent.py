@@ -72,7 +72,11 @@ def test_a_job_is_taken_worked_and_reported_with_its_story(rig: Rig) -> None:
     assert last[0] is JobStatus.SUCCEEDED
     assert last[1]["running_version"] == "2.0.0"
     reported = [details["stage"] for status, details in jobs.updates if status is JobStatus.IN_PROGRESS]
-    assert [stage for stage in reported if stage in ("schedule", "reboot")] == ["schedule", "reboot"]
+    # Progress goes out on its own thread, so a stage may be told twice, but none before its time.
+    assert list(dict.fromkeys(stage for stage in reported if stage in ("schedule", "reboot"))) == [
+        "schedule",
+        "reboot",
+    ]
 
 
 def test_success_is_said_last_and_once(rig: Rig) -> None:
