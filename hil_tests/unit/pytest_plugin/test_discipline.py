@@ -68,6 +68,22 @@ def test_what_a_bench_cannot_do_is_deselected_with_a_reason(suite: pytest.Pytest
         assert f"1 deselected: needs {reason}".replace("needs needs", "needs") in text or reason in text
 
 
+@pytest.mark.parametrize(
+    ("marker", "told"),
+    [
+        ('nrf91_route("spm")', "nrf91_route is to name a route, and names 'spm'; choose one of xdfu, smp"),
+        ("nrf91_route", "nrf91_route is to name a route, and names none"),
+        ('nrf91_kind("modem-detla")', "nrf91_kind is to name a kind of firmware, and names 'modem-detla'"),
+        ("nrf91_kind()", "nrf91_kind is to name a kind of firmware, and names none"),
+    ],
+)
+def test_a_marker_with_a_slip_in_it_ends_the_run(suite: pytest.Pytester, marker: str, told: str) -> None:
+    suite.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(nrf91_board): pass")
+    result = suite.runpytest(*VIRTUAL)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*::test_it: {told}*"])
+
+
 def test_a_bench_error_is_an_error_and_no_failure_in_the_summary_and_the_junit_file(
     suite: pytest.Pytester,
 ) -> None:
