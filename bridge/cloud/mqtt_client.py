@@ -91,12 +91,13 @@ class _LastingClient(paho.Client):
         while True:
             try:
                 code = super().loop_forever(timeout, retry_first_connection)
-                if (left_open := self.socket()) is not None:
-                    left_open.close()
-                return code
             except Exception as error:  # noqa: BLE001 - whatever it is, the network thread must live on
                 if not self.recover(error):
                     return MQTTErrorCode.MQTT_ERR_UNKNOWN
+            else:
+                if (left_open := self.socket()) is not None:
+                    left_open.close()
+                return code
 
 
 class MqttClient:
