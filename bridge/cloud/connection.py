@@ -13,10 +13,10 @@ from typing import Final, Self
 
 from bridge.cloud.backoff import Backoff
 from bridge.cloud.channel import CONNECT_TIMEOUT_S, Listener
-from bridge.cloud.diagnosis import UNREACHABLE_REASON, ConnectionDoctor
+from bridge.cloud.diagnosis import NOT_AUTHORIZED, UNREACHABLE_REASON, ConnectionDoctor
 from bridge.cloud.endpoint import Endpoint, make_tls_context
 from bridge.cloud.mqtt_client import MAX_FILTERS_PER_SUBSCRIBE, MqttClient
-from bridge.cloud.outbox import Ledger, Suspects, check_message
+from bridge.cloud.outbox import Ledger, Suspects, check_message, kind_of
 from bridge.errors import CloudError
 
 _log = logging.getLogger(__name__)
@@ -29,9 +29,9 @@ _MESSAGE_IDS: Final = 1 << 16
 class Connection:
     """A connection to a broker, kept alive by a thread of its own from :meth:`open` to :meth:`close`.
 
-    Thread-safe. A broker that is away is waited for with growing pauses; what can never succeed
-    (certificates, a client id that another client uses, a refusal) stops the attempts and is raised by
-    every later call.
+    Thread-safe. A broker that is away, or a line that breaks again and again, is waited for with growing pauses; what
+    can never succeed (certificates, a client id that another client uses, a refusal) stops the attempts and is raised
+    by every later call. MQTT 3.1.1 is spoken until a reason is wanted that only MQTT 5 gives.
 
     Args:
         endpoint: Broker and identity.
@@ -53,6 +53,7 @@ class Connection:
         self._subscribes = Ledger()
         self._publishes = Ledger()
         self._suspects = Suspects()
+        self._granted: set[str] = set()
         self._generation = 0
         self._refused_filters: list[str] = []
 
@@ -216,17 +217,23 @@ class Connection:
         if self._doctor.stable(now_s):
             self._backoff.reset()
         with self._changed:
-            names = [*self._subscribes.names, *self._publishes.names]
-            shared = self._connected and len(self._listeners) > 1
+            asked = next(iter([*self._subscribes.names, *self._publishes.names]), "")
+            granted = kind_of(asked) in self._granted
+            shared = self._connected and self._is_shared
             self._connected = self._announced = False
             self._subscribes = Ledger()
             guilty = self._suspects.lost(self._publishes.names, now_s) if shared else None
-        failure = self._doctor.lost(now_s, reason_name, busy=bool(names), topic=(names or [""])[0])
+            judging = shared and bool(
+                self._publishes.names
+            )  # The suspected message must be sent again for that.
+        failure = self._doctor.lost(now_s, reason_name, asked=asked, granted=granted)
         _log.warning("broker %s: %s", self._endpoint, self._doctor.last_problem)
         if guilty is not None:
             self._go_on_without(guilty)
-        else:
+        elif failure is not None:
             self._give_up_on(failure)
+        elif not judging:
+            self._speak_as_wanted()
         for listener in self._notified_listeners():
             listener.on_lost()
 
@@ -235,13 +242,29 @@ class Connection:
         with self._changed:
             names = self._subscribes.confirmed(message_id) or ["the jobs topics"] * len(refused)
             self._refused_filters += [name for name, no in zip(names, refused, strict=False) if no]
+            self._granted.update(name for name, no in zip(names, refused, strict=False) if not no)
         self._announce_if_ready()
 
     def confirmed(self, message_id: int) -> None:
         """The broker has a message."""
         with self._changed:
-            self._suspects.confirmed(self._publishes.confirmed(message_id))
+            topics = self._publishes.confirmed(message_id)
+            self._suspects.confirmed(topics)
+            self._granted.update(map(kind_of, topics))
             self._changed.notify_all()
+
+    def not_taken(self, message_id: int, reason_name: str) -> None:
+        """The broker has refused a message, and says why."""
+        with self._changed:
+            topic = next(iter(self._publishes.confirmed(message_id)), "a jobs topic")
+            shared = self._is_shared
+            denied = reason_name == NOT_AUTHORIZED
+            if denied and shared:
+                self._suspects.refuse(topic, time.monotonic())
+            self._changed.notify_all()
+        _log.error("broker %s does not take a message on %s: %s", self._endpoint, topic, reason_name)
+        if denied and not shared:
+            self._give_up_on(self._doctor.denial(topic))
 
     def message(self, topic: str, payload: bytes) -> None:
         """A message came in."""
@@ -267,20 +290,30 @@ class Connection:
         self._announce_if_ready()
 
     def _make_client(self) -> MqttClient:
-        context = make_tls_context(self._endpoint, self._doctor.tls_error)
-        return MqttClient(self._endpoint, context, self, self._backoff.next_s)
+        context = make_tls_context(self._endpoint, self._doctor.tls_error, on_tls_end=self._doctor.hung_up)
+        return MqttClient(
+            self._endpoint, context, self, self._backoff.next_s, reasons=self._doctor.wants_reasons
+        )
 
     def _go_on_without(self, area: str) -> None:
-        """Connect with a new client: the old one would send the refused message again after each reconnect.
-
-        Other messages that it has not got rid of are dropped with it; who sent them hears that the connection was lost.
-        """
+        """Forget the refused message, which the MQTT client would send again after each reconnect."""
         _log.error(
             "broker %s ends the connection when we publish under %s: its policy must allow that; going on without",
             self._endpoint,
             area,
         )
         self._doctor.explained()
+        self._renew()
+
+    def _speak_as_wanted(self) -> None:
+        if self._client is not None and self._client.reasons != self._doctor.wants_reasons:
+            self._renew()
+
+    def _renew(self) -> None:
+        """Connect with a new MQTT client.
+
+        Messages that the old one has not got rid of are dropped; who sent them hears that the connection was lost.
+        """
         assert self._client is not None
         self._client.stop()
         with self._changed:
@@ -315,6 +348,7 @@ class Connection:
         self._client.stop()
         with self._changed:
             self._failure = failure
+            self._connected = False
         for listener in self._notified_listeners():
             listener.on_lost()
 
@@ -330,6 +364,11 @@ class Connection:
         with self._changed:
             self._changed.notify_all()
             return list(self._listeners)
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether several things use the connection; one who only watches it subscribes to nothing."""
+        return sum(bool(listener.filters) for listener in self._listeners) > 1
 
     @property
     def _ready(self) -> bool:

@@ -253,7 +253,7 @@ class ThingCheck:
             try:
                 answer = request(self._topics)
             except CloudError as error:
-                hint = _PUBLISH_HINTS[error.reason].format(prefix)
+                hint = _PUBLISH_HINTS.get(error.reason, "Try again.").format(prefix)
                 yield Finding(check, error.message, reason=error.reason, hint=hint)
                 return
             if answer.refusal is not None:

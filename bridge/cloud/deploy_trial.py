@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Self
 
+from bridge.cloud.diagnosis import UNREACHABLE_REASON
 from bridge.cloud.endpoint import Endpoint, make_tls_context
 from bridge.cloud.job_execution import JobExecution, JobStatus
 from bridge.cloud.job_messages import NEXT_JOB, JobTopics, Reply, build_get, build_update, read_reply
@@ -89,7 +90,8 @@ class Trial:
         """Ask for the next job, without taking it.
 
         Raises:
-            CloudError: The broker ends the connection (``publish-refused``), or no answer comes (``no-answer``).
+            CloudError: The broker ends the connection (``publish-refused``), the connection is lost while the service is
+                busy (``broker-unreachable``), no answer comes (``no-answer``), or it is none (``bad-reply``).
         """
         code, body = self._ask(topics.get(NEXT_JOB), build_get)
         if code is not None:
@@ -137,6 +139,9 @@ class Trial:
     def confirmed(self, message_id: int) -> None:
         """A PUBACK."""
 
+    def not_taken(self, message_id: int, reason_name: str) -> None:
+        """A refusal in MQTT 5, which is not spoken here."""
+
     def message(self, topic: str, payload: bytes) -> None:
         """A message."""
         self._note("message", (topic, payload))
@@ -145,17 +150,28 @@ class Trial:
         """Ask until the service is not busy: the code of its refusal, if it is one, and the answer."""
         deadline_s = time.monotonic() + self._timeout_s
         while True:
-            reply = self._exchange(topic, build, deadline_s)
-            busy = reply.code in _BUSY_CODES and not reply.accepted
-            if not busy or time.monotonic() + _BUSY_PAUSE_S > deadline_s:
-                return (None if reply.accepted else reply.code), dict(reply.body)
-            time.sleep(_BUSY_PAUSE_S)
+            token = uuid.uuid4().hex
+            self._client.publish(topic, build(token))
+            reply = self._reply(topic, token, deadline_s)
+            if reply is None:
+                raise CloudError(
+                    f"no answer to what we published on {topic} in {self._timeout_s:g} s", reason="no-answer"
+                )
+            again_s = time.monotonic() + _BUSY_PAUSE_S
+            while reply is not None:
+                if reply.accepted or reply.code not in _BUSY_CODES or again_s > deadline_s:
+                    return (None if reply.accepted else reply.code), dict(reply.body)
+                reply = self._reply(topic, token, again_s, busy=True)
 
-    def _exchange(self, topic: str, build: Callable[[str], bytes], deadline_s: float) -> Reply:
-        token = uuid.uuid4().hex
-        self._client.publish(topic, build(token))
+    def _reply(self, topic: str, token: str, deadline_s: float, *, busy: bool = False) -> Reply | None:
+        """The next answer to a request, which may have been told before that the service is busy; None when time is up."""
         while (event := self._next(deadline_s)) is not None:
             kind, what = event
+            if kind == "lost" and busy:
+                raise CloudError(
+                    f"the connection was lost while the Jobs service was busy: {what}",
+                    reason=UNREACHABLE_REASON,
+                )
             if kind == "lost":
                 raise CloudError(
                     f"the broker ends the connection when we publish on {topic}", reason="publish-refused"
@@ -164,9 +180,7 @@ class Trial:
                 reply = read_reply(*what)
                 if reply is not None and reply.request_topic == topic and reply.token in {None, token}:
                     return reply
-        raise CloudError(
-            f"no answer to what we published on {topic} in {self._timeout_s:g} s", reason="no-answer"
-        )
+        return None
 
     def _wait(self, kind: str) -> tuple[str, object] | None:
         deadline_s = time.monotonic() + self._timeout_s

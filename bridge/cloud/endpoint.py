@@ -102,7 +102,11 @@ def _is_host(text: str) -> bool:
 
 
 def make_tls_context(
-    endpoint: Endpoint, on_tls_error: Callable[[ssl.SSLError], None], *, protocol: str = ALPN_MQTT
+    endpoint: Endpoint,
+    on_tls_error: Callable[[ssl.SSLError], None],
+    *,
+    on_tls_end: Callable[[], None] = lambda: None,
+    protocol: str = ALPN_MQTT,
 ) -> ssl.SSLContext:
     """Build the TLS context: TLS 1.2 or newer, broker's certificate and name checked, our certificate shown.
 
@@ -110,6 +114,8 @@ def make_tls_context(
         endpoint: Whose files to load.
         on_tls_error: Called with each TLS error of a socket of this context. paho-mqtt reports them without
             their cause.
+        on_tls_end: Called when the other side has ended the connection with a ``close_notify``, which nobody between it
+            and us can forge (RFC 8446, 6.1): not the line broke, but the broker hung up.
         protocol: What is spoken inside, for ALPN.
 
     Raises:
@@ -119,7 +125,7 @@ def make_tls_context(
         "the authority's certificate", endpoint.ca_file, lambda path: ssl.create_default_context(cafile=path)
     )
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.sslsocket_class = _reporting_socket(on_tls_error)
+    context.sslsocket_class = _reporting_socket(on_tls_error, on_tls_end)
     if endpoint.names_protocol:
         context.set_alpn_protocols([protocol])
     if endpoint.cert_file is not None and endpoint.key_file is not None:
@@ -149,9 +155,11 @@ def _load(what: str, path: Path | None, load: Callable[[str | None], _T]) -> _T:
         ) from error
 
 
-def _reporting_socket(on_tls_error: Callable[[ssl.SSLError], None]) -> type[ssl.SSLSocket]:
+def _reporting_socket(
+    on_tls_error: Callable[[ssl.SSLError], None], on_tls_end: Callable[[], None]
+) -> type[ssl.SSLSocket]:
     class ReportingSocket(ssl.SSLSocket):
-        """Tells about its TLS errors, and does not leave a socket behind when the handshake fails."""
+        """Tells about its TLS errors and its end, and does not leave a socket behind when the handshake fails."""
 
         def do_handshake(self, block: bool = False) -> None:
             try:
@@ -162,12 +170,16 @@ def _reporting_socket(on_tls_error: Callable[[ssl.SSLError], None]) -> type[ssl.
 
         def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
             # With TLS 1.3 the broker judges our certificate after the handshake: its alert arrives here.
+            self.suppress_ragged_eofs = False  # Else an end without close_notify would look like one with it.
             try:
-                return super().recv(buflen, flags)
+                data = super().recv(buflen, flags)
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 raise
             except ssl.SSLError as error:
                 on_tls_error(error)
                 raise
+            if buflen and not data:
+                on_tls_end()
+            return data
 
     return ReportingSocket

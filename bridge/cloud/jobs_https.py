@@ -170,7 +170,7 @@ class HttpsChannel:
     def _failed(self, error: OSError) -> None:
         if isinstance(error, ConnectionResetError | BrokenPipeError) and not self._answered_once:
             # With TLS 1.3 a server judges our certificate after the handshake, and often just hangs up then.
-            failure = self._doctor.lost(clock.monotonic(), str(error), busy=False)
+            failure = self._doctor.lost(clock.monotonic(), str(error))
         else:
             failure = self._doctor.attempt_failed(error)
         _log.warning("no answer from %s over HTTPS: %s", self._endpoint, self._doctor.last_problem)

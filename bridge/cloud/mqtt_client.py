@@ -58,6 +58,10 @@ class MqttEvents(Protocol):
         """A PUBACK. The library holds a lock that publishing needs: do not wait for one who publishes."""
         ...
 
+    def not_taken(self, message_id: int, reason_name: str) -> None:
+        """A PUBACK of MQTT 5 that refuses the message; instead of :meth:`confirmed`, and the same holds."""
+        ...
+
     def message(self, topic: str, payload: bytes) -> None:
         """A message, subscribed or not."""
         ...
@@ -86,20 +90,25 @@ class _LastingClient(paho.Client):
     def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
         while True:
             try:
-                return super().loop_forever(timeout, retry_first_connection)
+                code = super().loop_forever(timeout, retry_first_connection)
             except Exception as error:  # noqa: BLE001 - whatever it is, the network thread must live on
                 if not self.recover(error):
                     return MQTTErrorCode.MQTT_ERR_UNKNOWN
+            else:
+                if (left_open := self.socket()) is not None:
+                    left_open.close()
+                return code
 
 
 class MqttClient:
-    """An MQTT 3.1.1 client with a clean session and a network thread of its own.
+    """An MQTT client with a clean session and a network thread of its own.
 
     Args:
         endpoint: Broker, client id, keep alive.
         context: TLS context.
         events: Who is told what happens.
         next_delay_s: Gives the wait before each new attempt.
+        reasons: Speak MQTT 5, in which the broker says why it ends a connection, and not 3.1.1.
     """
 
     def __init__(
@@ -108,18 +117,21 @@ class MqttClient:
         context: ssl.SSLContext,
         events: MqttEvents,
         next_delay_s: Callable[[], float],
+        *,
+        reasons: bool = False,
     ) -> None:
         self._endpoint = endpoint
         self._events = events
         self._next_delay_s = next_delay_s
+        self.reasons = reasons
         self._stopping = False
         self._stopped = clock.event()
         self._let_in = False
         self._paho = _LastingClient(
             CallbackAPIVersion.VERSION2,
             client_id=endpoint.client_id,
-            clean_session=True,
-            protocol=MQTTProtocolVersion.MQTTv311,
+            clean_session=None if reasons else True,
+            protocol=MQTTProtocolVersion.MQTTv5 if reasons else MQTTProtocolVersion.MQTTv311,
         )
         self._paho.recover = self._recover
         self._paho.tls_set_context(context)
@@ -188,7 +200,8 @@ class MqttClient:
         if not self._stopping:
             self._let_in = False
             self._events.lost(code.getName())
-            self._schedule()
+            if not self._stopping:
+                self._schedule()
 
     @_guarded
     def _on_subscribe(
@@ -198,9 +211,12 @@ class MqttClient:
 
     @_guarded
     def _on_publish(
-        self, _client: paho.Client, _data: Any, message_id: int, _code: Any, _properties: Any
+        self, _client: paho.Client, _data: Any, message_id: int, code: ReasonCode, _properties: Any
     ) -> None:
-        self._events.confirmed(message_id)
+        if code.is_failure:
+            self._events.not_taken(message_id, code.getName())
+        else:
+            self._events.confirmed(message_id)
 
     @_guarded
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
@@ -208,7 +224,10 @@ class MqttClient:
 
     def _aim(self) -> None:
         self._paho.connect_async(
-            self._endpoint.host, self._endpoint.port, keepalive=self._endpoint.keep_alive_s
+            self._endpoint.host,
+            self._endpoint.port,
+            keepalive=self._endpoint.keep_alive_s,
+            clean_start=True if self.reasons else paho.MQTT_CLEAN_START_FIRST_ONLY,
         )
 
     def _start_late(self, after_s: float) -> None:

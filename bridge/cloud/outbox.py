@@ -13,6 +13,8 @@ from bridge.errors import CloudError
 MAX_PAYLOAD_BYTES: Final = 128 * 1024
 MAX_TOPIC_BYTES: Final = 256
 MAX_TOPIC_SLASHES: Final = 7
+_JOB_TOPIC_LEVELS: Final = 6
+"""``$aws/things/<thing>/jobs/<job>/update``."""
 MAX_DEATHS: Final = 3
 """So many connections in a row that ended while a message of an area was unconfirmed make the area a suspect."""
 REFUSED_S: Final = 900.0
@@ -93,9 +95,13 @@ class Suspects:
         # Messages are resent in their order, and those before the refused one are confirmed: the first is the one.
         guilty = next((area for area in areas if self._deaths[area] >= MAX_DEATHS), None)
         if guilty is not None:
-            self._refused_until_s[guilty] = now_s + REFUSED_S
-            self._deaths.clear()
+            self.refuse(guilty, now_s)
         return guilty
+
+    def refuse(self, topic: str, now_s: float) -> None:
+        """Publish nothing in the area of this topic for some time: the broker refuses it."""
+        self._refused_until_s[_area(topic)] = now_s + REFUSED_S
+        self._deaths.clear()
 
     def check(self, topic: str, now_s: float) -> None:
         """Refuse to publish where the broker has refused it.
@@ -109,6 +115,14 @@ class Suspects:
                 reason="publish-refused",
                 hint="The policy of our certificate must allow iot:Publish on the jobs topics of this thing too.",
             )
+
+
+def kind_of(name: str) -> str:
+    """A topic without what differs from job to job: what the broker grants for one it grants for all."""
+    parts = name.split("/")
+    if len(parts) == _JOB_TOPIC_LEVELS and parts[0] == "$aws":
+        parts[-2] = "+"
+    return "/".join(parts)
 
 
 def _area(topic: str) -> str:

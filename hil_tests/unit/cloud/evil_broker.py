@@ -54,7 +54,7 @@ def obliging(kind: int, body: bytes) -> bytes | None:
 
 
 class EvilBroker:
-    """Serves one client after the other."""
+    """Serves one client after the other, in MQTT 3.1.1; MQTT 5 is refused as the standard says."""
 
     def __init__(
         self, context: ssl.SSLContext | None, behaviour: Behaviour = obliging, *, port: int = 0
@@ -62,6 +62,7 @@ class EvilBroker:
         self.behaviour = behaviour
         self.seen: Counter[int] = Counter()
         self.bodies: list[tuple[int, bytes]] = []
+        self.refused_mqtt_5 = 0
         self._context = context
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = int(self._listener.getsockname()[1])
@@ -71,6 +72,11 @@ class EvilBroker:
     def __enter__(self) -> Self:
         self._thread.start()
         return self
+
+    def send(self, data: bytes) -> None:
+        """Send something to the client of the moment, before it is answered or hung up on."""
+        assert self._client is not None
+        self._client.sendall(data)
 
     def stop_listening(self) -> None:
         """Whoever comes now is refused."""
@@ -119,6 +125,9 @@ class EvilBroker:
                 break
         body = _read(client, length)
         kind = header[0] >> 4
+        if kind == CONNECT and body[6] == 5:
+            self.refused_mqtt_5 += 1
+            return connack(1)
         self.seen[kind] += 1
         self.bodies.append((kind, body))
         return self.behaviour(kind, body)

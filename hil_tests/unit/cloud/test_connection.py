@@ -4,12 +4,14 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from bridge.cloud import Backoff, Connection, Endpoint, JobsClient
 from bridge.errors import CloudError
+from bridge.lab.broker import Broker
 from hil_tests.lab_rig import Certificates
 from hil_tests.unit.cloud import evil_broker
 from hil_tests.unit.cloud.evil_broker import (
@@ -61,6 +63,19 @@ class Recorder:
 
     def on_lost(self) -> None:
         self.heard.put("lost")
+
+
+class EndWatcher(Recorder):
+    """Tells when a connection has failed for good."""
+
+    def __init__(self, connection: Connection, ended: threading.Event) -> None:
+        super().__init__()
+        self._connection = connection
+        self._ended = ended
+
+    def on_lost(self) -> None:
+        if self._connection.failure is not None:
+            self._ended.set()
 
 
 def only_connack(code: int) -> Behaviour:
@@ -136,6 +151,61 @@ def test_given_a_broker_that_hangs_up_on_our_requests_when_used_then_the_policy_
 
     assert caught.value.reason == "connection-refused-by-broker"
     assert "policy" in (caught.value.hint or "")
+
+
+def test_given_a_line_that_breaks_again_and_again_when_it_is_good_again_then_the_connection_goes_on(
+    certificates: Certificates, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a bad uplink does it: without a TLS close_notify, also while a request is on its way."""
+
+    def bad(kind: int, body: bytes) -> bytes | None:
+        broken = kind == PUBLISH and broker.seen[PUBLISH] > 1 and broker.seen[CONNECT] < 25
+        return None if broken else obliging(kind, body)
+
+    with EvilBroker(certificates.server_context(), bad) as broker, connect(broker.port) as connection:
+        connection.publish("t", b"first", timeout_s=LONG_S)
+        while broker.seen[CONNECT] < 25:
+            connection.wait_sent(connection.send("t", b"again"), LONG_S)
+        connection.publish("t", b"last", timeout_s=LONG_S)
+
+        assert connection.failure is None
+    assert broker.refused_mqtt_5
+    assert "a bad line, or another client with the client id 'bench-7'" in caplog.text
+
+
+def test_given_a_denied_publish_when_the_broker_can_tell_then_its_topic_is_named_and_no_line_blamed(
+    certificates: Certificates, connect: Connect
+) -> None:
+    topic = "$aws/things/thing-b/jobs/$next/get"
+    with Broker(certificates.server_context()) as broker, connect(broker.port) as connection:
+        while connection.failure is None:
+            with suppress(CloudError):
+                connection.wait_ready(LONG_S)
+                connection.wait_sent(connection.send(topic, b"{}"), LONG_S)
+        failure = connection.failure
+
+    assert failure.reason == "connection-refused-by-broker"
+    assert topic in failure.message
+
+
+def test_given_two_clients_with_one_client_id_when_the_broker_can_tell_then_one_ends_and_the_other_lives(
+    certificates: Certificates, connect: Connect
+) -> None:
+    with (
+        Broker(certificates.server_context()) as broker,
+        connect(broker.port) as first,
+        connect(broker.port) as second,
+    ):
+        ended = threading.Event()
+        for connection in (first, second):
+            connection.add_listener(EndWatcher(connection, ended))
+        assert ended.wait(LONG_S)
+        lost, lives = (first, second) if first.failure is not None else (second, first)
+        lives.wait_ready(LONG_S)
+
+        assert lives.failure is None
+        assert lost.failure is not None
+        assert lost.failure.reason == "client-id-taken"
 
 
 def test_given_no_tls_at_the_port_when_connecting_then_that_is_said(connect: Connect) -> None:
