@@ -16,6 +16,7 @@ from bridge.pytest_plugin.fixtures import (
 )
 from bridge.pytest_plugin.hooks import (
     pytest_addoption,
+    pytest_cmdline_main,
     pytest_collection_modifyitems,
     pytest_configure,
     pytest_report_header,
@@ -41,6 +42,7 @@ __all__ = [
     "nrf91_thing",
     "nrf91_update",
     "pytest_addoption",
+    "pytest_cmdline_main",
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_report_header",

@@ -28,6 +28,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | pytest.ExitCode | None:
+    """Begin again where an option's path kept pytest from its ini file."""
+    from bridge.pytest_plugin.arguments import joined_arguments  # noqa: PLC0415
+
+    arguments = joined_arguments(config)
+    return None if arguments is None else pytest.main(arguments, config.invocation_params.plugins)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Read the settings, and register markers."""
     for marker in MARKERS:
@@ -79,11 +88,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Find out now, and not after an hour, that settings were not read or artefacts cannot be kept."""
-    if session.config.stash[SESSION].is_used:
-        from bridge.pytest_plugin.ini_check import check_ini_file  # noqa: PLC0415
-
-        check_ini_file(session.config)
+    """Find out now, and not after an hour, that artefacts cannot be kept."""
     artifacts = session.config.stash[SESSION].settings.path("artifacts")
     if artifacts is not None and not session.config.option.collectonly:
         from bridge.pytest_plugin.artifacts import check_place  # noqa: PLC0415

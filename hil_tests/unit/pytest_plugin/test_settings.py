@@ -73,17 +73,28 @@ def test_a_port_from_an_ini_file_gives_way_to_a_bench_or_a_board_that_was_asked_
     suite.runpytest(*arguments).assert_outcomes(passed=1)
 
 
-def test_settings_that_pytest_has_not_read_end_the_run(suite: pytest.Pytester, tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_worker", [[], ["-n1"]])
+def test_an_option_with_a_path_behind_it_does_not_keep_pytest_from_its_ini_file(
+    suite: pytest.Pytester, tmp_path: Path, in_worker: list[str]
+) -> None:
     """Of ``--nrf91-port /dev/ttyACM0`` pytest takes the device for a place of tests, and looks for ini files there."""
     device = tmp_path.parent / f"{tmp_path.name}-elsewhere" / "ttyACM0"
     device.parent.mkdir()
     device.touch()
-    suite.makepyfile("def test_it(): pass")
-    result = suite.runpytest("--nrf91-port", str(device))
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*has not read {suite.path}/tox.ini; write --nrf91-port={device}"])
-    suite.runpytest(f"--nrf91-port={device}").assert_outcomes(passed=1)
-    suite.runpytest("--nrf91-port", str(device), str(suite.path)).assert_outcomes(passed=1)
+    suite.makeini("[pytest]\nnrf91_model = nrf9160dk\n")
+    suite.makepyfile(
+        f"""
+        def test_it(request):
+            assert request.config.inipath.name == "tox.ini"
+            assert request.config.getini("nrf91_model") == "nrf9160dk"
+            assert request.config.getoption("--nrf91-port") == {str(device)!r}
+        """
+    )
+    for arguments in (["--nrf91-port", str(device)], [f"--nrf91-port={device}"]):
+        suite.runpytest(*in_worker, *arguments).assert_outcomes(passed=1)
+    suite.runpytest(
+        *in_worker, "--nrf91-port", str(device), "--nrf91-require", str(suite.path)
+    ).assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize(
