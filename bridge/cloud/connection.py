@@ -53,6 +53,7 @@ class Connection:
         self._subscribes = Ledger()
         self._publishes = Ledger()
         self._suspects = Suspects()
+        self._early_answers: dict[int, Sequence[bool]] = {}
         self._granted: set[str] = set()
         self._generation = 0
         self._refused_filters: list[str] = []
@@ -154,7 +155,8 @@ class Connection:
                 ledger.withdraw([topic])
             raise
         with self._changed:
-            ledger.sent(message_id, [topic])
+            if ledger.sent(message_id, [topic]):
+                self._note_taken([topic])
         return generation * _MESSAGE_IDS + message_id
 
     def wait_sent(self, message_id: int, timeout_s: float) -> bool:
@@ -216,11 +218,14 @@ class Connection:
         if self._doctor.stable(now_s):
             self._backoff.reset()
         with self._changed:
-            asked = next(iter([*self._subscribes.names, *self._publishes.names]), "")
+            names = [*self._subscribes.names, *self._publishes.names]
+            # An answer that was on its way can be lost too: what was granted before is not what the broker hung up on.
+            asked = next((name for name in names if kind_of(name) not in self._granted), (names or [""])[0])
             granted = kind_of(asked) in self._granted
             shared = self._connected and self._is_shared
             self._connected = self._announced = False
             self._subscribes = Ledger()
+            self._early_answers.clear()
             guilty = self._suspects.lost(self._publishes.names, now_s) if shared else None
             judging = shared and bool(
                 self._publishes.names
@@ -239,18 +244,28 @@ class Connection:
     def subscribed(self, message_id: int, refused: Sequence[bool]) -> None:
         """The broker answered to a subscription."""
         with self._changed:
-            names = self._subscribes.confirmed(message_id) or ["the jobs topics"] * len(refused)
-            self._refused_filters += [name for name, no in zip(names, refused, strict=False) if no]
-            self._granted.update(name for name, no in zip(names, refused, strict=False) if not no)
+            names = self._subscribes.confirmed(message_id)
+            self._note_subscribed(names, refused)
+            if not names:
+                self._early_answers[message_id] = refused  # Whoever subscribes has not noted the id yet.
         self._announce_if_ready()
 
     def confirmed(self, message_id: int) -> None:
         """The broker has a message."""
         with self._changed:
-            topics = self._publishes.confirmed(message_id)
-            self._suspects.confirmed(topics)
-            self._granted.update(map(kind_of, topics))
+            self._note_taken(self._publishes.confirmed(message_id))
             self._changed.notify_all()
+
+    def _note_taken(self, topics: Sequence[str]) -> None:
+        self._suspects.confirmed(topics)
+        self._granted.update(map(kind_of, topics))
+
+    def _note_subscribed(self, names: Sequence[str], refused: Sequence[bool]) -> None:
+        for name, no in zip(names, refused, strict=False):
+            if no:
+                self._refused_filters.append(name)
+            else:
+                self._granted.add(kind_of(name))
 
     def not_taken(self, message_id: int, reason_name: str) -> None:
         """The broker has refused a message, and says why."""
@@ -286,7 +301,8 @@ class Connection:
                 if message_id is None:
                     ledger.withdraw(group)
                     break  # The connection is lost again; the next one subscribes everything.
-                ledger.sent(message_id, group)
+                if ledger.sent(message_id, group):
+                    self._note_subscribed(group, self._early_answers.pop(message_id, ()))
         with self._changed:
             self._subscribing -= 1
         self._announce_if_ready()

@@ -51,13 +51,14 @@ class Ledger:
         """The MQTT client did not take the message."""
         self._begun.remove(names)
 
-    def sent(self, message_id: int, names: Sequence[str]) -> None:
-        """The MQTT client has the message, under this id."""
+    def sent(self, message_id: int, names: Sequence[str]) -> bool:
+        """The MQTT client has the message, under this id; True when it is confirmed already."""
         self._begun.remove(names)
         if message_id in self._early:
             self._early.discard(message_id)
-        else:
-            self._pending[message_id] = names
+            return True
+        self._pending[message_id] = names
+        return False
 
     def confirmed(self, message_id: int) -> Sequence[str]:
         """Note a confirmation; returns what the message was about, as far as known."""
