@@ -155,7 +155,7 @@ class Connection:
             raise
         with self._changed:
             if ledger.sent(message_id, [topic]):
-                self._suspects.confirmed([topic])
+                self._note_taken([topic])
         return generation * _MESSAGE_IDS + message_id
 
     def wait_sent(self, message_id: int, timeout_s: float) -> bool:
@@ -217,15 +217,16 @@ class Connection:
         if self._doctor.stable(now_s):
             self._backoff.reset()
         with self._changed:
-            asked = next(iter([*self._subscribes.names, *self._publishes.names]), "")
+            names = [*self._subscribes.names, *self._publishes.names]
+            # An answer that was on its way can be lost too: what was granted before is not what the broker hung up on.
+            asked = next((name for name in names if kind_of(name) not in self._granted), (names or [""])[0])
             granted = kind_of(asked) in self._granted
             shared = self._connected and self._is_shared
             self._connected = self._announced = False
             self._subscribes = Ledger()
             guilty = self._suspects.lost(self._publishes.names, now_s) if shared else None
-            judging = shared and bool(
-                self._publishes.names
-            )  # The suspected message must be sent again for that.
+            # The suspected message must be sent again for that.
+            judging = shared and bool(self._publishes.names)
         failure = self._doctor.lost(now_s, reason_name, asked=asked, granted=granted)
         _log.warning("broker %s: %s", self._endpoint, self._doctor.last_problem)
         if guilty is not None:
@@ -240,18 +241,22 @@ class Connection:
     def subscribed(self, message_id: int, refused: Sequence[bool]) -> None:
         """The broker answered to a subscription."""
         with self._changed:
-            names = self._subscribes.confirmed(message_id) or ["the jobs topics"] * len(refused)
-            self._refused_filters += [name for name, no in zip(names, refused, strict=False) if no]
-            self._granted.update(name for name, no in zip(names, refused, strict=False) if not no)
+            for name, no in zip(self._subscribes.confirmed(message_id), refused, strict=False):
+                if no:
+                    self._refused_filters.append(name)
+                else:
+                    self._granted.add(kind_of(name))
         self._announce_if_ready()
 
     def confirmed(self, message_id: int) -> None:
         """The broker has a message."""
         with self._changed:
-            topics = self._publishes.confirmed(message_id)
-            self._suspects.confirmed(topics)
-            self._granted.update(map(kind_of, topics))
+            self._note_taken(self._publishes.confirmed(message_id))
             self._changed.notify_all()
+
+    def _note_taken(self, topics: Sequence[str]) -> None:
+        self._suspects.confirmed(topics)
+        self._granted.update(map(kind_of, topics))
 
     def not_taken(self, message_id: int, reason_name: str) -> None:
         """The broker has refused a message, and says why."""
