@@ -58,6 +58,11 @@ class Arrival:
         """Total size, once known."""
         return self._size_bytes
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything is here and checked."""
+        return self._complete
+
     def wait_size(self) -> int:
         """Block until the size is known."""
         with self._news:

@@ -160,6 +160,11 @@ class Download:
         """
         self._arrival.wait_complete()
 
+    def interrupt(self) -> None:
+        """See :class:`~bridge.image.source.InterruptibleSource`."""
+        if not self._arrival.is_complete:
+            self.close()
+
     def close(self) -> None:
         """Stop at once, also in the middle of a silence; what is unfinished stays in the cache. May be called twice."""
         self._closed.set()

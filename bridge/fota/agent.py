@@ -76,6 +76,7 @@ class Agent:
         self._options = options or UpdateOptions()
         self._on_event = on_event
         self._is_shown = True
+        self._running: Update | None = None
         self._journal = journal or Journal()
         self._thing = thing
         self._place = place
@@ -93,6 +94,8 @@ class Agent:
         """
         self._stop.set()
         self._jobs.wake()
+        if (update := self._running) is not None:
+            update.stop(_told_to_stop())
 
     def run(self, *, once: bool = False) -> JobResult | None:
         """Work jobs until told to stop.
@@ -196,6 +199,7 @@ class Agent:
             error.stage = error.stage or Stage.FETCH
             return self._ended(execution, error, details)
         update = self._prepare(execution, document, reporter, details, record, earlier)
+        self._running = update
         with closing(iter(update)) as events:
             for event in events:
                 if details.take(event) and not isinstance(event, Finished):
@@ -221,7 +225,7 @@ class Agent:
         if reporter.gone is not None:
             update.stop(canceled(reporter.gone))
         elif self._stop.is_set():
-            update.stop(InterruptedUpdateError("told to stop", hint=GO_ON))
+            update.stop(_told_to_stop())
 
     def _prepare(  # noqa: PLR0917 - the parts of one job
         self,
@@ -263,3 +267,7 @@ class Agent:
 def _earlier_in_cloud(execution: JobExecution) -> EarlierRun | None:
     in_progress = execution.status is JobStatus.IN_PROGRESS
     return EarlierRun.from_details(execution.status_details) if in_progress else None
+
+
+def _told_to_stop() -> InterruptedUpdateError:
+    return InterruptedUpdateError("told to stop", hint=GO_ON)

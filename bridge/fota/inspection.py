@@ -9,6 +9,7 @@ from typing import Final
 from bridge.errors import ImageRefusedError
 from bridge.image import BytesSource, FirmwareImage, ImageHead, ImageInspector, ImageKind, ImageSource
 from bridge.image.package_source import PACKAGE_KINDS, PackedImage, choose, for_slot, unpack
+from bridge.image.source import InterruptibleSource
 
 _READ_BYTES: Final = 16 * 1024
 _HEAD_READ_BYTES: Final = 1024
@@ -50,6 +51,11 @@ class InspectedSource:
     def wait_complete(self) -> None:
         """Block until all bytes are there and what was declared about them holds."""
         self._source.wait_complete()
+
+    def interrupt(self) -> None:
+        """Let nobody wait for bytes that are not there yet, if the underlying source makes anybody wait."""
+        if isinstance(self._origin, InterruptibleSource):
+            self._origin.interrupt()
 
     def close(self) -> None:
         """Close the underlying source."""

@@ -15,6 +15,7 @@ from bridge.errors import BridgeError, CloudError
 from bridge.fetch import SourceRestartedError
 from bridge.fetch.cache import location_of
 from bridge.image import ImageSource
+from bridge.image.source import InterruptibleSource
 
 _log = logging.getLogger(__name__)
 
@@ -29,11 +30,13 @@ class _Shared:
 
     Attributes:
         readers: Their ways to a fresh URL; the download asks the first that knows one.
+        impatient: Those of them that wait no more.
     """
 
     key: _Key
     source: ImageSource | None = None
     readers: dict[object, Callable[[], str]] = field(default_factory=dict)
+    impatient: set[object] = field(default_factory=set)
 
     def fresh_url(self) -> str:
         failure: BridgeError = CloudError("nobody wants this image any more", reason="closed")
@@ -75,7 +78,20 @@ class SharedDownloads:
                 _log.info("another board is being sent this image; reading along")
                 shared.readers[reader] = fresh_url
         assert shared.source is not None
-        return _ReadAlong(shared.source, lambda: self._leave(shared, reader), lambda: self._forget(shared))
+        return _ReadAlong(
+            shared.source,
+            lambda: self._leave(shared, reader),
+            lambda: self._forget(shared),
+            lambda: self._interrupt(shared, reader),
+        )
+
+    def _interrupt(self, shared: _Shared, reader: object) -> None:
+        with self._lock:
+            shared.impatient.add(reader)
+            waiting = [one for one in shared.readers if one not in shared.impatient]
+        source: object = shared.source
+        if not waiting and isinstance(source, InterruptibleSource):
+            source.interrupt()
 
     def _leave(self, shared: _Shared, reader: object) -> None:
         with self._lock:
@@ -99,8 +115,15 @@ class SharedDownloads:
 class _ReadAlong:
     """One reader's view of a shared download."""
 
-    def __init__(self, source: ImageSource, leave: Callable[[], None], forget: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        source: ImageSource,
+        leave: Callable[[], None],
+        forget: Callable[[], None],
+        interrupt: Callable[[], None],
+    ) -> None:
         self._source = source
+        self._interrupt = interrupt
         self._leave = leave
         self._forget = forget
         self._closed = False
@@ -126,6 +149,10 @@ class _ReadAlong:
     def wait_complete(self) -> None:
         """Block until everything is here and checked."""
         self._watched(self._source.wait_complete)
+
+    def interrupt(self) -> None:
+        """See :class:`~bridge.image.source.InterruptibleSource`; all who read along are let go when nobody wants to wait."""
+        self._interrupt()
 
     def close(self) -> None:
         """Leave; the download goes on as long as others read it."""

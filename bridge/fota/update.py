@@ -97,6 +97,8 @@ class Update:
     def stop(self, reason: UpdateCanceledError | InterruptedUpdateError) -> None:
         """Stop before the image is scheduled, if it is not yet; may be called from any thread."""
         self._stop_reason = reason
+        if isinstance(reason, InterruptedUpdateError) and not self._committed:
+            self._source.interrupt()  # a server that does not answer would hold us up for a minute
 
     def __iter__(self) -> Generator[UpdateEvent, None, None]:
         """Run the update.
@@ -109,7 +111,8 @@ class Update:
                 for event in line:
                     self._write_down(event)
                     yield event
-        except BridgeError as error:
+        except BridgeError as failure:
+            error = self._stop_reason if self._stop_reason and failure.reason == "closed" else failure
             error.stage = error.stage or self._stage
             if isinstance(error, InterruptedUpdateError):
                 tell_interrupted(

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from bridge.image.inspector import unreadable
 from bridge.image.names import file_name
@@ -40,6 +40,18 @@ class ImageSource(Protocol):
 
     def close(self) -> None:
         """Release everything; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class InterruptibleSource(Protocol):
+    """A source that may keep its readers waiting."""
+
+    def interrupt(self) -> None:
+        """Let readers wait no more for bytes that are not there yet; nothing changes for an image that is. From any thread.
+
+        They get an error with reason ``closed``, then and later.
+        """
         ...
 
 

@@ -4,6 +4,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
@@ -464,16 +465,21 @@ def test_given_a_refusal_that_overtakes_the_subscriber_when_sending_then_the_fil
 ) -> None:
     """The network thread may read the answer before the thread that subscribes has noted the message's id."""
     connection = connect(1)
+    network = ThreadPoolExecutor(1)
 
     def answered_at_once(_client: MqttClient, names: Sequence[str]) -> int:
-        connection.subscribed(7, [True] * len(names))
+        answers.append(network.submit(connection.subscribed, 7, [True] * len(names)))
         return 7
+
+    answers: list[Future[None]] = []
 
     monkeypatch.setattr(MqttClient, "subscribe", answered_at_once)
     monkeypatch.setattr(MqttClient, "start", lambda _client: None)
     with connection:
         connection.accepted()
         connection.add_listener(Recorder("$aws/things/thing-b/jobs/notify"))
+        answers.pop().result(LONG_S)
+        network.shutdown()
         with pytest.raises(CloudError) as caught:
             connection.send("$aws/things/thing-b/jobs/$next/get", b"{}")
 

@@ -567,6 +567,20 @@ def test_close_ends_a_pause(origin: Origin, fetch: Fetch, clock: FakeClock) -> N
     assert reason_of(download) in {"closed", "http-503"}
 
 
+def test_an_interrupted_download_lets_its_readers_go_and_a_complete_one_stays(
+    origin: Origin, fetch: Fetch
+) -> None:
+    complete = fetch()
+    complete.wait_complete()
+    complete.interrupt()
+    assert everything(complete) == CONTENT
+    origin.script(cut(1000, "stall"))
+    stalled = fetch(origin.url("/other.bin"), options=DownloadOptions(read_timeout_s=100.0))
+    stalled.wait_size()
+    stalled.interrupt()
+    assert reason_of(stalled) == "closed"
+
+
 def test_close_without_start(tmp_path: Path, fetch: Fetch) -> None:
     Download("http://127.0.0.1/x", cache_dir=tmp_path).close()
 

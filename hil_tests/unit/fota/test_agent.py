@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,15 +36,20 @@ class Rig:
     port: str
     image: Path
 
-    def agent(self, jobs: FakeJobs, on_event: Callable[[UpdateEvent], None] = lambda _: None) -> Agent:
-        def source(document: JobDocument, fresh_url: Callable[[], str]) -> ImageSource:
+    def agent(
+        self,
+        jobs: FakeJobs,
+        on_event: Callable[[UpdateEvent], None] = lambda _: None,
+        source: ImageSource | None = None,
+    ) -> Agent:
+        def make_source(document: JobDocument, fresh_url: Callable[[], str]) -> ImageSource:
             assert document.url == fresh_url() == DOCUMENT["location"]["url"]  # type: ignore[index]
-            return FileSource(self.image)
+            return source or FileSource(self.image)
 
         return Agent(
             jobs,
             over_at(lambda: Board.open(self.port)),
-            source,
+            make_source,
             options=UpdateOptions(confirm_timeout_s=0.1),
             on_event=lambda _, event: on_event(event),
         )
@@ -274,3 +280,34 @@ def test_after_the_image_was_scheduled_a_fall_leaves_the_end_to_the_next_start(r
     with pytest.raises(ZeroDivisionError):
         rig.agent(jobs).run(once=True)
     assert {status for status, _ in jobs.updates} == {JobStatus.IN_PROGRESS}
+
+
+def test_told_to_stop_while_the_image_server_is_silent_the_job_is_left_at_once(rig: Rig) -> None:
+    jobs = FakeJobs(job_execution(document=DOCUMENT))
+    silent = SilentSource(rig.image)
+    agent = rig.agent(jobs, source=silent)
+    with ThreadPoolExecutor(1) as worker:
+        working = worker.submit(agent.run, once=True)
+        assert silent.is_read.wait(60)
+        agent.stop()
+        result = working.result(60)
+    assert result is not None
+    assert result.finished.outcome is Outcome.INTERRUPTED
+    assert {status for status, _ in jobs.updates} == {JobStatus.IN_PROGRESS}
+
+
+class SilentSource(FileSource):
+    """Of an image of which no byte arrives."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.is_read = threading.Event()
+        self._interrupted = threading.Event()
+
+    def read(self, offset: int, size: int) -> bytes:
+        self.is_read.set()
+        assert self._interrupted.wait(60)
+        raise CloudError("the download was closed", reason="closed")
+
+    def interrupt(self) -> None:
+        self._interrupted.set()

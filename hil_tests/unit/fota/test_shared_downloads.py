@@ -9,6 +9,7 @@ from bridge.errors import CloudError
 from bridge.fetch import SourceRestartedError
 from bridge.fota.shared_downloads import SharedDownloads
 from bridge.image import BytesSource, ImageSource
+from bridge.image.source import InterruptibleSource
 
 DIGEST = "ab" * 32
 
@@ -19,13 +20,16 @@ class Source(BytesSource):
     def __init__(self, fresh_url: Callable[[], str]) -> None:
         super().__init__(b"image", "image.bin")
         self.fresh_url = fresh_url
-        self.closed = 0
+        self.closed = self.interrupted = 0
         self.failure: CloudError | None = None
 
     def read(self, offset: int, size: int) -> bytes:
         if self.failure is not None:
             raise self.failure
         return super().read(offset, size)
+
+    def interrupt(self) -> None:
+        self.interrupted += 1
 
     def close(self) -> None:
         self.closed += 1
@@ -127,3 +131,19 @@ def test_download_that_starts_anew_is_no_failure() -> None:
 
     origin.open()
     assert len(origin.started) == 1
+
+
+def test_a_download_is_interrupted_when_nobody_wants_to_wait_any_more() -> None:
+    origin = Origin()
+    first, second, third = (origin.open() for _ in range(3))
+    for reader in (first, second):
+        assert isinstance(reader, InterruptibleSource)
+        reader.interrupt()
+    assert origin.started[0].interrupted == 0
+    third.close()
+    assert isinstance(first, InterruptibleSource)
+    first.interrupt()
+    assert origin.started[0].interrupted == 1
+    first.close()
+    second.close()
+    assert origin.started[0].closed == 1
