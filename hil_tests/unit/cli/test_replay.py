@@ -12,6 +12,7 @@ from bridge.cli.replay import without_places
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual import registry
 from bridge.virtual.board import VirtualBoard
+from bridge.wire.answer_timer import AnswerTimer, WindowLimits
 
 NAME = "recorded"
 PORT = f"virtual://{NAME}"
@@ -45,6 +46,20 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
     return command_line
 
 
+@pytest.fixture
+def patient_uploads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an upload over SMP sends depends on how soon answers come, and that on what else this computer does."""
+
+    def start_patiently(timer: AnswerTimer, limits: WindowLimits) -> None:
+        start(timer, limits)
+        timer.timeout_s = timer.question_s = 60.0
+
+    start = AnswerTimer.__init__
+    monkeypatch.setattr(AnswerTimer, "__init__", start_patiently)
+    monkeypatch.setattr(AnswerTimer, "measure", lambda _timer, _duration_s: False)
+
+
+@pytest.mark.usefixtures("patient_uploads")
 def test_a_recorded_update_succeeds_again_without_the_board(
     board: VirtualBoard,
     samples: SampleImages,
