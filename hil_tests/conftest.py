@@ -14,9 +14,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Watch the whole suite for secrets that come out."""
     watch = SecretWatch()
     config.pluginmanager.register(watch, "secret-watch")
-    # How long an example takes says more about a machine that is shared than about the code.
-    settings.register_profile("suite", deadline=None)
-    settings.load_profile("suite")
+    # The same examples each time, so that a failure is about the change at hand; "--hypothesis-profile=default" looks for new
+    # ones. How long an example takes says more about a machine that is shared than about the code.
+    settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+    if not config.getoption("--hypothesis-profile", None):
+        settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True)

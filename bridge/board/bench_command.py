@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -14,6 +15,8 @@ from bridge.errors import BenchError
 
 _OUTPUT_BYTES: Final = 64 * 1024
 _LAST_WORDS_CHARS: Final = 200
+_ADVICE: Final = re.compile(r"(run with|try|see) .*(-h\b|--help)", re.IGNORECASE)
+"""How programs end their complaints, ``uhubctl`` among them; it does not say what was wrong."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,10 @@ class EndedCommand:
 
     @property
     def last_words(self) -> str:
-        """The last line that it printed, to be put behind a sentence; empty if there is none."""
-        lines = self.output.strip().splitlines()
-        return f": {lines[-1].strip()[-_LAST_WORDS_CHARS:]}" if lines else ""
+        """The last line that it printed and that says something, to be put behind a sentence; empty if there is none."""
+        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
+        telling = [line for line in lines if not _ADVICE.match(line)]
+        return f": {(telling or lines)[-1][-_LAST_WORDS_CHARS:].rstrip('.')}" if lines else ""
 
 
 def run_command(

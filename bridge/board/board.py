@@ -63,7 +63,8 @@ class Board:
             timeout_s: How long to try.
 
         Raises:
-            BoardNotFoundError: No such port, or the port is silent (reason ``board-silent``).
+            BoardNotFoundError: No such port, the port is silent (reason ``board-silent``), or the board answers
+                at another rate only (``other-baud``).
             BenchError: The port is held by another program.
         """
         board = cls(Link(url, baud=baud, flow_control=flow_control))

@@ -35,7 +35,11 @@ def open_error(url: str, cause: Exception) -> BridgeError:
         if isinstance(known, BridgeError):
             return known
     if isinstance(cause, ValueError | LookupError):  # pyserial trips over bad options of loop://
-        return UsageError(f"{name} is no port that can be opened: {cause}", reason="bad-port")
+        return UsageError(
+            f"{name} is no port that can be opened: {cause}",
+            reason="bad-port",
+            hint="Give a device such as /dev/ttyACM0, or a URL such as rfc2217://host:port.",
+        )
     return _system_error(url, name, cause)
 
 

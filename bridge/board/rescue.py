@@ -12,7 +12,7 @@ from typing import Final
 from bridge import clock
 from bridge.board.at_client import AtClient
 from bridge.board.link import Link
-from bridge.errors import LinkError, UsageError
+from bridge.errors import BoardNotFoundError, LinkError, UsageError
 from bridge.wire.xdfu import DATA_MODE_EXIT_URC
 
 _log = logging.getLogger(__name__)
@@ -33,10 +33,12 @@ _FLASH_BYTES_PER_S: Final = 30_000
 def bring_back(at: AtClient, link: Link, timeout_s: float) -> None:
     """Make the board answer AT at the link's rate.
 
-    First it is just asked, then at the other rates, then it is led out of data mode.
+    First it is just asked, then at the other rates, then it is led out of data mode; again and again while there is time,
+    because an answer may come too late when this computer, or the board, has other things to do.
 
     Raises:
         LinkError: It stays silent (reason ``no-answer``), or the link is lost.
+        BoardNotFoundError: It answers, but at another rate only (reason ``other-baud``).
     """
     deadline = clock.monotonic() + timeout_s
     baud = link.baud
@@ -45,16 +47,17 @@ def bring_back(at: AtClient, link: Link, timeout_s: float) -> None:
     except LinkError as error:
         if error.reason != "no-answer":
             raise
-        if not _search(at, link, baud, deadline):
-            link.set_baud(baud)
-            raise
+        while not _search(at, link, baud, deadline):
+            if clock.monotonic() >= deadline:
+                link.set_baud(baud)
+                raise
 
 
 def _search(at: AtClient, link: Link, baud: int, deadline: float) -> bool:
     for rate in _rates(link, baud, deadline):
         if rate != baud and at.probe(_PROBE_S):
             _log.info("the board was left at %d baud", rate)
-            return_to_baud(at, link, baud)
+            _bring_to_baud(at, link, baud)
             return True
     for rate in _rates(link, baud, deadline):
         if fill_up(at, link, _LARGEST_CHUNK_BYTES, deadline):
@@ -64,6 +67,23 @@ def _search(at: AtClient, link: Link, baud: int, deadline: float) -> bool:
                 return_to_baud(at, link, baud)
             return True
     return False
+
+
+def _bring_to_baud(at: AtClient, link: Link, baud: int) -> None:
+    found = link.baud
+    try:
+        return_to_baud(at, link, baud)
+    except LinkError as error:
+        if error.reason != "baud-lost":
+            raise
+        link.set_baud(found)
+        if not at.probe(_PROBE_S):
+            raise
+        raise BoardNotFoundError(
+            f"the board answers at {found} baud, and does not switch to {baud}",
+            reason="other-baud",
+            hint=f"Give --baud {found}.",
+        ) from error
 
 
 def _rates(link: Link, baud: int, deadline: float) -> Iterator[int]:

@@ -27,9 +27,10 @@ from bridge.cli import (
     thing,
     virtual_board,
 )
-from bridge.cli.output import console, report_error
+from bridge.cli.output import console, give_up_output, report_error
 from bridge.cli.recording import end_recording, start_recording
 from bridge.errors import BridgeError, InterruptedUpdateError
+from bridge.extras import extra_of, missing_extra
 from bridge.redaction import redact_logs
 
 app = typer.Typer(
@@ -103,6 +104,7 @@ def run() -> int:
     """
     exit_code = exit_code_of(app)
     end_recording(exit_code)
+    give_up_output()
     return exit_code
 
 
@@ -122,8 +124,19 @@ def exit_code_of(command: Callable[[], object]) -> int:
         if code == InterruptedUpdateError.exit_code:
             report_error(InterruptedUpdateError("stopped by the user"))
         return code
+    except ModuleNotFoundError as error:
+        extra = extra_of(error)
+        if extra is None:
+            return _report_bug()
+        lacking = missing_extra("this command needs", error, extra)
+        report_error(lacking)
+        return lacking.exit_code
     except Exception:  # noqa: BLE001 - the last line of defence: a bug gets its traceback and its exit code
-        console.print(traceback.format_exc(), markup=False, soft_wrap=True)
-        console.print("error: this is a bug in nrf91-bridge; please report the lines above", style="red")
-        return BridgeError.exit_code
+        return _report_bug()
     return 0
+
+
+def _report_bug() -> int:
+    console.print(traceback.format_exc(), soft_wrap=True)
+    console.print("error: this is a bug in nrf91-bridge; please report the lines above", style="red")
+    return BridgeError.exit_code

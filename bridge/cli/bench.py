@@ -4,11 +4,13 @@
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bridge.cli import bench_fleet, bench_power, bench_status
+from bridge.cli.bench_cases import CaseOptions
+from bridge.cli.option_groups import takes_groups
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, out, use_json
 
@@ -30,37 +32,17 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="bench")
 
 
+@takes_groups
 def speed(
     context: typer.Context,
     full: Annotated[
         bool, typer.Option("--full/--quick", help="Every rate, size, UART and adapter, which takes hours.")
     ] = False,
-    route: Annotated[list[str] | None, typer.Option(help="xdfu, smp or recovery; default: all.")] = None,
+    *,
+    cases: CaseOptions,
     contestant: Annotated[
         list[str] | None, typer.Option(help="Who takes part, such as bridge or vendor; default: all who can.")
     ] = None,
-    baud: Annotated[list[int] | None, typer.Option(help="Bit rate.")] = None,
-    size_kib: Annotated[
-        list[int] | None, typer.Option("--size-kib", min=8, help="Image size in KiB.")
-    ] = None,
-    flash: Annotated[
-        Literal["ideal", "real", "both"] | None, typer.Option(help="ideal: flash takes no time.")
-    ] = None,
-    uart: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="How the board receives: dma:3x256, fifo; with :no-rts behind for no flow control."
-        ),
-    ] = None,
-    usb_latency_ms: Annotated[
-        list[float] | None, typer.Option("--usb-latency-ms", min=0, help="A USB adapter's delay, each way.")
-    ] = None,
-    buffers: Annotated[
-        list[str] | None, typer.Option(help="Buffers of the SMP server, such as 384x4.")
-    ] = None,
-    faults: Annotated[
-        bool, typer.Option("--faults", help="Each case once more with damaged bytes, where that can succeed.")
-    ] = False,
     end_to_end: Annotated[
         bool,
         typer.Option(
@@ -81,30 +63,12 @@ def speed(
         return
     use_json(json)
     if end_to_end:
-        _end_to_end(1024 * (size_kib or [200])[0], json=json)
+        _end_to_end(1024 * (cases.size_kib or [200])[0], json=json)
         return
-    from bridge.lab.benchmark import case as cases  # noqa: PLC0415
     from bridge.lab.benchmark.measure import run  # noqa: PLC0415
     from bridge.lab.benchmark.report import rows  # noqa: PLC0415
-    from bridge.lab.benchmark.routes import ROUTES, route_of  # noqa: PLC0415
 
-    routes = route or list(ROUTES)
-    for name in routes:
-        route_of(name)
-    if any((baud, size_kib, flash, uart, usb_latency_ms, buffers, faults)):
-        uarts = [cases.parse_case_uart(text) for text in uart or ()]
-        wanted = cases.grid(
-            routes,
-            bauds=baud or cases.BAUDS[-1:],
-            sizes=[1024 * size for size in size_kib or ()] or cases.SIZES[:1],
-            ideal={"ideal": (True,), "both": (True, False)}.get(flash or "real", (False,)),
-            uarts=dict.fromkeys(routes, uarts) if uarts else None,
-            latencies_ms=usb_latency_ms or (0,),
-            buffers=[cases.parse_buffers(text) for text in buffers or ("384x4",)],
-            faults=faults,
-        )
-    else:
-        wanted = cases.full(routes) if full else cases.quick(routes)
+    wanted = cases.chosen(full=full)
     measurements = []
     for result in run(wanted, contestant, repeat=repeat):
         measurements.append(result)

@@ -1,25 +1,21 @@
 """``nrf91-bridge bench fleet``: many boards in one process against one."""
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from bridge.cli.options import JsonOption
-from bridge.cli.output import console, emit_json, out, use_json
+from bridge.cli.output import console, emit_json, print_table, use_json
 from bridge.errors import BenchError
 
 if TYPE_CHECKING:
     from bridge.lab.benchmark.fleet import FleetRun
 
-_WIDE: Final = 200
-"""Columns of a table that goes to a file or a pipe."""
-
 
 def fleet(
     boards: Annotated[int, typer.Option(min=1, help="How many boards are compared to one.")] = 50,
-    baud: Annotated[int, typer.Option(help="Line speed of the boards.")] = 115_200,
+    baud: Annotated[int, typer.Option(help="Bit rate of the boards.")] = 115_200,
     size_kib: Annotated[int, typer.Option("--size-kib", min=8, help="Image size in KiB.")] = 128,
     json: JsonOption = False,
 ) -> None:
@@ -40,7 +36,7 @@ def fleet(
         else:
             console.print(f"{run.boards} boards: {run.seconds:.1f} s, {run.succeeded} jobs succeeded")
     if not json:
-        (out if out.is_terminal else Console(highlight=False, width=_WIDE)).print(_table(runs))
+        print_table(_table(runs))
     failed = sum(run.boards - run.succeeded for run in runs)
     if failed:
         raise BenchError(

@@ -1,26 +1,20 @@
 """``nrf91-bridge bench power``: switch the boards of a bench off and on."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from bridge.cli.bench_options import BenchBoardOption, BenchGroupOption
+from bridge.cli.bench_options import BenchOptions
+from bridge.cli.option_groups import takes_groups
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, use_json
 from bridge.errors import UsageError
 
 
+@takes_groups
 def power(
     action: Annotated[Literal["on", "off", "cycle"], typer.Argument(help="What to do.")],
-    bench: Annotated[
-        Path,
-        typer.Option(
-            "--bench", envvar="NRF91_BRIDGE_BENCH", dir_okay=False, help="The bench file (bench.toml)."
-        ),
-    ],
-    board: BenchBoardOption = None,
-    group: BenchGroupOption = None,
+    bench: BenchOptions,
     json: JsonOption = False,
 ) -> None:
     """Switch the power of boards, one after the other, by what the bench file says about each.
@@ -28,16 +22,14 @@ def power(
     Only of boards that are named, or in a group that is: nobody should switch a whole bench off by leaving something out.
     """
     use_json(json)
-    from bridge.fota.bench_file import read_bench  # noqa: PLC0415
 
-    if not board and not group:
+    if not bench.bench_board and not bench.group:
         raise UsageError("which boards is not said", hint="Give --bench-board or --group.")
-    read = read_bench(bench)
-    boards = read.select(board or (), group or ())
+    _, boards = bench.read()
     for one in boards:
         if one.power is None:
             raise UsageError(
-                f"the bench file {bench}: [boards.{one.serial_number}] has no power",
+                f"the bench file {bench.bench}: [boards.{one.serial_number}] has no power",
                 reason="bad-bench",
                 hint="docs/bench.md shows what can be written there.",
             )

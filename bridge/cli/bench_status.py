@@ -2,17 +2,17 @@
 
 from contextlib import AbstractContextManager
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from bridge.cli.bench_options import BenchBoardOption, BenchGroupOption
+from bridge.cli.bench_options import BenchOptions
 from bridge.cli.journals import journal_file, place_of, port_for_us
+from bridge.cli.option_groups import takes_groups
 from bridge.cli.options import JournalOption, JsonOption
-from bridge.cli.output import emit_json, out, use_json
+from bridge.cli.output import emit_json, print_table, use_json
 from bridge.errors import BoardNotFoundError
 
 if TYPE_CHECKING:
@@ -22,19 +22,11 @@ if TYPE_CHECKING:
 
 _OWNER: Final = "nrf91-bridge bench status"
 _COLOURS: Final = {"answers": "green", "found": "green", "held": "yellow"}
-_WIDE: Final = 200
-"""Columns of a table that goes to a file or a pipe."""
 
 
+@takes_groups
 def status(
-    bench: Annotated[
-        Path,
-        typer.Option(
-            "--bench", envvar="NRF91_BRIDGE_BENCH", dir_okay=False, help="The bench file (bench.toml)."
-        ),
-    ],
-    board: BenchBoardOption = None,
-    group: BenchGroupOption = None,
+    bench: BenchOptions,
     ask: Annotated[
         bool,
         typer.Option(
@@ -49,12 +41,11 @@ def status(
     The exit code is 3 when a board is missing, silent or faulty; one that somebody works on is not.
     """
     use_json(json)
-    from bridge.fota.bench_file import read_bench  # noqa: PLC0415
     from bridge.fota.bench_status import BoardState, look_at  # noqa: PLC0415
 
-    read = read_bench(bench)
+    read, boards = bench.read()
     found = look_at(
-        read.select(board or (), group or ()),
+        boards,
         hold=_hold,
         journal=journal_file(journal, f"bench {read.name}"),
         ask=ask,
@@ -63,7 +54,7 @@ def status(
         for one in found:
             emit_json({"event": "board-status", "bench": read.name, **one.to_dict()})
     else:
-        (out if out.is_terminal else Console(highlight=False, width=_WIDE)).print(_table(found))
+        print_table(_table(found))
     bad = [one for one in found if one.state in {BoardState.MISSING, BoardState.SILENT, BoardState.FAULTY}]
     if bad:
         names = ", ".join(f"{one.board.name} is {one.state}" for one in bad)
@@ -87,7 +78,9 @@ def _table(found: "list[BoardStatus]") -> Table:
         table.add_row(
             one.board.name,
             one.board.serial_number,
-            f"[{_COLOURS.get(one.state, 'red')}]{one.state}[/]" + (f" by {one.holder}" if one.holder else ""),
+            Text.assemble(
+                (one.state, _COLOURS.get(one.state, "red")), f" by {one.holder}" if one.holder else ""
+            ),
             one.port or "-",
             one.board.model or (identity and identity.model) or "-",
             (identity and identity.application_version) or _last_seen(one.last) or "-",

@@ -4,19 +4,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.options import (
-    BaudOption,
-    FlowControlOption,
-    JsonOption,
-    PortOption,
-    SerialNumberOption,
-    TimeoutOption,
-)
+from bridge.cli.line_options import LineOptions
+from bridge.cli.option_groups import takes_groups
+from bridge.cli.options import JsonOption
 from bridge.cli.output import emit_json, out, use_json
 from bridge.redaction import redact_command
 
 if TYPE_CHECKING:
-    from bridge.board import Board, BoardIdentity
+    from bridge.board import BoardIdentity
 
 _IDENTITY_LABELS = {
     "port": "port",
@@ -47,21 +42,17 @@ def register(app: typer.Typer) -> None:
     app.command("ports")(ports)
 
 
+@takes_groups
 def info(
-    port: PortOption = None,
-    serial_number: SerialNumberOption = None,
-    baud: BaudOption = 115_200,
-    flow_control: FlowControlOption = True,
-    timeout: TimeoutOption = 10.0,
+    line: LineOptions,
     json: JsonOption = False,
 ) -> None:
     """Show who the board is and what it runs, whether it answers AT or SMP."""
     use_json(json)
-    from bridge.board import choose_port  # noqa: PLC0415
     from bridge.board.answering import open_answering  # noqa: PLC0415
 
     with open_answering(
-        choose_port(port, serial_number), baud=baud, flow_control=flow_control, timeout_s=timeout
+        line.choose(), baud=line.baud, flow_control=line.flow_control, timeout_s=line.timeout
     ) as board:
         identity = board.identify()
     if json:
@@ -70,26 +61,23 @@ def info(
         _show_identity(identity)
 
 
+@takes_groups
 def at(
     command: Annotated[str, typer.Argument(help='The command, such as "AT+CGMR".')],
-    port: PortOption = None,
-    serial_number: SerialNumberOption = None,
-    baud: BaudOption = 115_200,
-    flow_control: FlowControlOption = True,
-    timeout: TimeoutOption = 10.0,
+    line: LineOptions,
     json: JsonOption = False,
 ) -> None:
     """Send one AT command and show the answer; exit code 6 when the board answers with an error."""
     use_json(json)
-    with _open(port, serial_number, baud, flow_control, timeout) as board:
-        lines = board.at.command(command, timeout_s=timeout)
+    with line.open_board() as board:
+        lines = board.at.command(command, timeout_s=line.timeout)
         messages = board.at.take_urcs()
     if json:
         answer = {"command": redact_command(command), "lines": lines, "messages": messages}
         emit_json({"event": "answer", **answer}, as_it_is=True)
         return
-    for line in lines:
-        out.print(line, markup=False, soft_wrap=True)
+    for each in lines:
+        out.print(each, soft_wrap=True)
 
 
 def ports(json: JsonOption = False) -> None:
@@ -116,19 +104,9 @@ def ports(json: JsonOption = False) -> None:
     out.print(table)
 
 
-def _open(
-    port: str | None, serial_number: str | None, baud: int, flow_control: bool, timeout_s: float
-) -> "Board":
-    from bridge.board import Board, choose_port  # noqa: PLC0415
-
-    return Board.open(
-        choose_port(port, serial_number), baud=baud, flow_control=flow_control, timeout_s=timeout_s
-    )
-
-
 def _show_identity(identity: "BoardIdentity") -> None:
     width = 2 + max(map(len, _IDENTITY_LABELS.values()))
     for name, value in identity.to_dict().items():
         text = "-" if value is None else str(value)
         # Digests are there to be copied: lines are neither cut nor folded.
-        out.print(f"{_IDENTITY_LABELS[name]:<{width}}{text}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"{_IDENTITY_LABELS[name]:<{width}}{text}", highlight=False, soft_wrap=True)

@@ -84,11 +84,11 @@ class ConnectionOptions:
         poll_interval: Seconds between two looks at the queue over HTTPS.
     """
 
-    keep_alive: int = 60
-    alpn: bool | None = None
-    jobs_over: str = "mqtt"
-    jobs_https: str | None = None
-    poll_interval: float = 30.0
+    keep_alive: KeepAliveOption = 60
+    alpn: AlpnOption = None
+    jobs_over: JobsOverOption = "mqtt"
+    jobs_https: JobsHttpsOption = None
+    poll_interval: PollIntervalOption = 30.0
 
     def link(
         self,

@@ -115,24 +115,22 @@ def _show_one(workshop: "Workshop", plan: "Plan", report: "Report", *, json: boo
     if json:
         emit_json(_run_event(result))
         return
-    out.print(str(plan), markup=False, soft_wrap=True)
+    out.print(str(plan), soft_wrap=True)
     for line in result.timeline:
-        out.print(line, markup=False, soft_wrap=True)
-    out.print(
-        f"{result.outcome}; {'; '.join(result.broken) or 'all invariants hold'}", markup=False, soft_wrap=True
-    )
+        out.print(line, soft_wrap=True)
+    out.print(f"{result.outcome}; {'; '.join(result.broken) or 'all invariants hold'}", soft_wrap=True)
 
 
 def _show_broken(result: "RunResult", replay: str, *, json: bool) -> None:
     if json:
         emit_json({**_run_event(result), "replay": replay})
         return
-    console.print(f"seed {result.plan.seed}: {result.plan}", style="red", markup=False, soft_wrap=True)
+    console.print(f"seed {result.plan.seed}: {result.plan}", style="red", soft_wrap=True)
     for text in result.broken:
-        console.print(f"  {text}", markup=False, soft_wrap=True)
+        console.print(f"  {text}", soft_wrap=True)
     for line in result.timeline:
-        console.print(f"    {line}", markup=False, soft_wrap=True)
-    console.print(f"  again: {replay}", markup=False, soft_wrap=True)
+        console.print(f"    {line}", soft_wrap=True)
+    console.print(f"  again: {replay}", soft_wrap=True)
 
 
 def _run_event(result: "RunResult") -> dict[str, object]:

@@ -11,7 +11,7 @@ import typer
 
 from bridge.cli.output import console, emit_json, use_json
 from bridge.cli.signals import until_interrupted
-from bridge.errors import UsageError
+from bridge.extras import missing_extra
 
 if TYPE_CHECKING:
     from bridge.lab.local_cloud import Credentials, LocalCloud
@@ -61,11 +61,7 @@ def run_cloud(
         from bridge.lab.broker_limits import AWS_LIMITS  # noqa: PLC0415
         from bridge.lab.local_cloud import LocalCloud  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise UsageError(
-            f"the local cloud needs {error.name}, which is not installed",
-            reason="missing-extra",
-            hint="Install it with: pip install 'nrf91-bridge[lab]'",
-        ) from error
+        raise missing_extra("the local cloud needs", error, "lab") from error
 
     with (
         until_interrupted() as wait,
@@ -129,7 +125,7 @@ def _tell_person(
     if not _is_loopback(host):
         lines += ["", f"Warning: whoever reaches {cloud.https_url} can create jobs; there is no login."]
     lines += ["", "Ready. Ctrl-C stops it."]
-    console.print("\n".join(lines), markup=False, soft_wrap=True)
+    console.print("\n".join(lines), soft_wrap=True)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Options of commands that speak to a cloud's control plane, AWS or a local one, and what they are turned into."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,52 +47,55 @@ RegionOption = Annotated[
 ]
 
 
-def open_plane(
-    cloud_state: Path | None,
-    endpoint_url: str | None,
-    ca: Path | None,
-    profile: str | None,
-    region: str | None,
-) -> "ControlPlane":
-    """Open a session with the cloud that the options name.
+@dataclass(frozen=True)
+class CloudOptions:
+    """Which cloud is meant, and who we are there.
 
-    Raises:
-        UsageError: Options contradict each other, or the session cannot be opened.
+    Attributes:
+        cloud_state: State directory of a local cloud, which says it all.
+        endpoint_url: API of a cloud that is not AWS.
+        ca: Authority of its certificate.
+        profile: Profile of the AWS configuration.
+        region: AWS region.
     """
-    from bridge.cloud.deploy import CloudAccess, ControlPlane  # noqa: PLC0415
 
-    if cloud_state is not None:
-        if endpoint_url or profile:
-            raise UsageError("--cloud-state says it all; leave --endpoint-url and --profile out")
-        return ControlPlane(CloudAccess.of_local_cloud(cloud_state))
-    if endpoint_url is not None and not endpoint_url.startswith(("http://", "https://")):
-        raise UsageError(
-            f"--endpoint-url {endpoint_url[:200]!r} is no http or https URL", reason="bad-endpoint"
-        )
-    # AWS's own API is trusted by the system's authorities; --ca may be set for the broker.
-    access = CloudAccess(endpoint_url, ca if endpoint_url else None, profile, region)
-    return ControlPlane(access)
+    cloud_state: CloudStateOption = None
+    endpoint_url: EndpointUrlOption = None
+    ca: ApiCaOption = None
+    profile: ProfileOption = None
+    region: RegionOption = None
 
+    def open(self) -> "ControlPlane":
+        """Open a session with the cloud.
 
-def access_words(
-    cloud_state: Path | None,
-    endpoint_url: str | None,
-    ca: Path | None,
-    profile: str | None,
-    region: str | None,
-) -> list[str]:
-    """The same options as words of a command line, for commands that are shown."""
-    given = {
-        "--cloud-state": cloud_state,
-        "--endpoint-url": endpoint_url,
-        "--ca": ca if endpoint_url else None,
-        "--profile": profile,
-        "--region": region,
-    }
-    return [
-        word
-        for option, value in given.items()
-        if value is not None
-        # Commands that are shown may be pasted elsewhere.
-        for word in (option, str(value.absolute() if isinstance(value, Path) else value))
-    ]
+        Raises:
+            UsageError: Options contradict each other, or the session cannot be opened.
+        """
+        from bridge.cloud.deploy import CloudAccess, ControlPlane  # noqa: PLC0415
+
+        if self.cloud_state is not None:
+            if self.endpoint_url or self.profile:
+                raise UsageError("--cloud-state says it all; leave --endpoint-url and --profile out")
+            return ControlPlane(CloudAccess.of_local_cloud(self.cloud_state))
+        url = self.endpoint_url
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise UsageError(f"--endpoint-url {url[:200]!r} is no http or https URL", reason="bad-endpoint")
+        # AWS's own API is trusted by the system's authorities; --ca may be set for the broker.
+        return ControlPlane(CloudAccess(url, self.ca if url else None, self.profile, self.region))
+
+    def words(self) -> list[str]:
+        """The same options as words of a command line, for commands that are shown."""
+        given = {
+            "--cloud-state": self.cloud_state,
+            "--endpoint-url": self.endpoint_url,
+            "--ca": self.ca if self.endpoint_url else None,
+            "--profile": self.profile,
+            "--region": self.region,
+        }
+        return [
+            word
+            for option, value in given.items()
+            if value is not None
+            # Commands that are shown may be pasted elsewhere.
+            for word in (option, str(value.absolute() if isinstance(value, Path) else value))
+        ]

@@ -11,14 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.cli.journals import place_of, port_for_us
-from bridge.cli.options import (
-    BaudOption,
-    FlowControlOption,
-    JsonOption,
-    PortOption,
-    SerialNumberOption,
-    TimeoutOption,
-)
+from bridge.cli.line_options import LineOptions
+from bridge.cli.option_groups import takes_groups
+from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, out, use_json
 from bridge.cli.signals import stopping
 from bridge.errors import UsageError
@@ -60,23 +55,22 @@ def register(app: typer.Typer) -> None:
 
 
 @credentials_app.command("list")
+@takes_groups
 def list_credentials(
     tag: Annotated[int | None, typer.Option(min=0, help="Only this security tag.")] = None,
-    port: PortOption = None,
-    serial_number: SerialNumberOption = None,
-    baud: BaudOption = 115_200,
-    flow_control: FlowControlOption = True,
-    timeout: TimeoutOption = 10.0,
+    *,
+    line: LineOptions,
     json: JsonOption = False,
 ) -> None:
     """Show which credentials the modem has, by tag and type, with their digests; nothing secret leaves it."""
     use_json(json)
-    with _store(port, serial_number, baud, flow_control, timeout) as store:
+    with _store(line) as store:
         entries = store.entries(tag)
     _show(entries, json=json)
 
 
 @credentials_app.command("write")
+@takes_groups
 def write(
     tag: TagArgument,
     kind: Annotated[Kind | None, typer.Argument(help="What the file holds.")] = None,
@@ -97,11 +91,8 @@ def write(
         typer.Option(exists=True, dir_okay=False, help="Which CA, if the directory holds several."),
     ] = None,
     replace: ReplaceOption = False,
-    port: PortOption = None,
-    serial_number: SerialNumberOption = None,
-    baud: BaudOption = 115_200,
-    flow_control: FlowControlOption = True,
-    timeout: TimeoutOption = 10.0,
+    *,
+    line: LineOptions,
     json: JsonOption = False,
 ) -> None:
     """Write credentials under a tag and compare what the modem lists; what it has already is left alone."""
@@ -115,20 +106,18 @@ def write(
         wanted = [read_credential(file, _type_of(kind))]
     else:
         raise UsageError("give a type and a file, or --thing-files DIR")
-    with _store(port, serial_number, baud, flow_control, timeout) as store:
+    with _store(line) as store:
         written = store.write(tag, wanted, replace=replace)
     _show(written, json=json)
 
 
 @credentials_app.command("delete")
+@takes_groups
 def delete(
     tag: TagArgument,
     kind: KindOption = None,
-    port: PortOption = None,
-    serial_number: SerialNumberOption = None,
-    baud: BaudOption = 115_200,
-    flow_control: FlowControlOption = True,
-    timeout: TimeoutOption = 10.0,
+    *,
+    line: LineOptions,
     json: JsonOption = False,
 ) -> None:
     """Delete credentials of a tag. A key that the modem made is gone for good: nobody else has it."""
@@ -136,7 +125,7 @@ def delete(
     from bridge.board.credential_types import CredentialType  # noqa: PLC0415
     from bridge.errors import BoardRefusedError  # noqa: PLC0415
 
-    with _store(port, serial_number, baud, flow_control, timeout) as store:
+    with _store(line) as store:
         there = [entry.type for entry in store.entries(tag) if isinstance(entry.type, CredentialType)]
         kinds = [_type_of(one) for one in kind] if kind else there
         missing = [one.text for one in kinds if one not in there]
@@ -153,6 +142,7 @@ def delete(
 
 
 @credentials_app.command("keygen")
+@takes_groups
 def keygen(
     tag: TagArgument,
     output: Annotated[
@@ -163,11 +153,8 @@ def keygen(
     ] = "",
     der: Annotated[bool, typer.Option("--der", help="Write DER instead of PEM.")] = False,
     replace: ReplaceOption = False,
-    port: PortOption = None,
-    serial_number: SerialNumberOption = None,
-    baud: BaudOption = 115_200,
-    flow_control: FlowControlOption = True,
-    timeout: TimeoutOption = 10.0,
+    *,
+    line: LineOptions,
     json: JsonOption = False,
 ) -> None:
     """Have the modem make a private key that never leaves it, and write its certificate signing request."""
@@ -177,7 +164,7 @@ def keygen(
 
     if '"' in subject:
         raise UsageError("the subject must be without quotes")
-    with _new_file(output) as descriptor, _store(port, serial_number, baud, flow_control, timeout) as store:
+    with _new_file(output) as descriptor, _store(line) as store:
         request = x509.load_der_x509_csr(store.generate_key(tag, subject=subject, replace=replace))
         os.write(descriptor, request.public_bytes(Encoding.DER if der else Encoding.PEM))
     name = request.subject.rfc4514_string()
@@ -192,23 +179,18 @@ def keygen(
 
 
 @contextmanager
-def _store(
-    port: str | None, serial_number: str | None, baud: int, flow_control: bool, timeout_s: float
-) -> Iterator["CredentialStore"]:
+def _store(line: LineOptions) -> Iterator["CredentialStore"]:
     """The store of a board that is ours as long as the block lasts.
 
     A first Ctrl-C ends things between two credentials, and the modem goes back to the network.
     """
-    from bridge.board import Board, choose_port  # noqa: PLC0415
     from bridge.board.credentials import CredentialStore  # noqa: PLC0415
 
     stop = threading.Event()
     with (
-        port_for_us(place_of(port, serial_number, "auto"), "nrf91-bridge credentials"),
+        port_for_us(place_of(line.port, line.serial_number, "auto"), "nrf91-bridge credentials"),
         stopping(stop.set),
-        Board.open(
-            choose_port(port, serial_number), baud=baud, flow_control=flow_control, timeout_s=timeout_s
-        ) as board,
+        line.open_board() as board,
     ):
         yield CredentialStore(board, told_to_stop=stop.is_set)
 
@@ -253,4 +235,4 @@ def _show(entries: "list[CredentialEntry]", *, json: bool) -> None:
         line = entry.to_dict()
         own = "  (the modem's own)" if entry.is_own else ""
         # Digests are there to be compared: lines are neither cut nor folded.
-        out.print(f"{entry.tag:<11}{line['kind']:<20}{entry.sha256}{own}", markup=False, soft_wrap=True)
+        out.print(f"{entry.tag:<11}{line['kind']:<20}{entry.sha256}{own}", soft_wrap=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.text import Text
 
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, use_json
@@ -24,7 +25,7 @@ def demo(
     kind: Annotated[
         Literal["application", "modem-delta"], typer.Option("--type", help="What is updated.")
     ] = "application",
-    baud: Annotated[int, typer.Option("--baud", help="Line speed of the transfer.")] = 1_000_000,
+    baud: Annotated[int, typer.Option("--baud", help="Bit rate of the transfer.")] = 1_000_000,
     timing: Annotated[
         Literal["simulated", "real"],
         typer.Option(help="real: the line and the flash take the time that a board takes."),
@@ -66,14 +67,20 @@ def _json_scene(scene: "DemoScene") -> None:
 def _show_result(result: "DemoResult", duration_s: float) -> None:
     execution = result.execution
     console.print(
-        f"The Jobs service says [bold]{execution.status}[/bold] (version {execution.version_number}):",
+        Text.assemble(
+            *("The Jobs service says ", (execution.status, "bold"), f" (version {execution.version_number}):")
+        ),
         soft_wrap=True,
     )
     for key, value in execution.status_details.items():
         console.print(f"    {key:16} {value}", soft_wrap=True)
     state = "confirmed" if result.confirmed else "NOT confirmed"
     console.print(
-        f"The board runs [bold]{result.running_version}[/bold], {state}. {duration_s:.1f} s in all."
+        Text.assemble(
+            "The board runs ",
+            (str(result.running_version), "bold"),
+            f", {state}. {duration_s:.1f} s in all.",
+        )
     )
 
 

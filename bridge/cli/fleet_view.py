@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
+from rich.text import Text
+
 from bridge.cli.jobs_view import JobView
 from bridge.cli.output import console, emit_json
 from bridge.cli.view import make_bars
@@ -73,8 +75,11 @@ class FleetView:
             self._emit({"event": "ready", "bench": name, "endpoint": endpoint, "boards": len(self._boards)})
         else:
             console.print(
-                f"working the jobs of {len(self._boards)} boards of the bench [bold]{name}[/bold] at {endpoint};"
-                " stop with Ctrl-C",
+                Text.assemble(
+                    f"working the jobs of {len(self._boards)} boards of the bench ",
+                    (name, "bold"),
+                    f" at {endpoint}; stop with Ctrl-C",
+                ),
                 soft_wrap=True,
             )
 
@@ -99,7 +104,7 @@ class FleetView:
 
     def _print(self, board: "BenchBoard", text: str, style: str) -> None:
         with self._lock:
-            console.print(f"{self._label(board)}{text}", style=style, markup=False, soft_wrap=True)
+            console.print(f"{self._label(board)}{text}", style=style, soft_wrap=True)
 
     def _label(self, board: "BenchBoard") -> str:
         return f"{board.name:<{self._width}}  "

@@ -6,20 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bridge.cli.journals import default_journals
 from bridge.cli.options import JournalOption, JsonOption
-from bridge.cli.output import console, emit_json, out, use_json
+from bridge.cli.output import console, emit_json, print_table, use_json
 from bridge.errors import UsageError
 
 if TYPE_CHECKING:
     from bridge.fota.journal_values import JournalEntry, JournalStep
 
 _COLOURS = {"succeeded": "green", "failed": "red", "rejected": "red"}
-_WIDE = 200
-"""Columns of a table that goes to a file or a pipe."""
 _SIDE_FILES = ("", "-wal", "-shm")
 
 
@@ -54,7 +52,7 @@ def history(
         for entry, steps in found:
             emit_json({"event": "update", **entry.to_dict(), "steps": [step.to_dict() for step in steps]})
     elif found:
-        (out if out.is_terminal else Console(highlight=False, width=_WIDE)).print(_table(found))
+        print_table(_table(found))
     else:
         console.print("Nothing was updated yet.")
 
@@ -70,7 +68,7 @@ def _table(found: "list[tuple[JournalEntry, tuple[JournalStep, ...]]]") -> Table
             entry.order.job_id or entry.order.name,
             entry.order.place,
             f"{entry.from_version or '?'} -> {entry.to_version or '?'}",
-            f"[{_COLOURS.get(outcome, 'yellow')}]{outcome}[/]" + _told(entry),
+            Text.assemble((outcome, _COLOURS.get(outcome, "yellow")), _told(entry)),
             entry.reason or ("" if entry.outcome else f"in stage {entry.stage}, run {entry.runs}"),
         )
     return table

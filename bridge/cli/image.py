@@ -56,8 +56,8 @@ def _signed_images(image: "FirmwareImage") -> "list[FirmwareImage]":
 
 
 def _show(image: "FirmwareImage", key: Path | None) -> None:
-    from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
     from bridge.cli.image_view import detail_table, summary_rows  # noqa: PLC0415
 
@@ -67,7 +67,7 @@ def _show(image: "FirmwareImage", key: Path | None) -> None:
     for label, text in summary_rows(image):
         summary.add_row(label, text)
     if key is not None:
-        summary.add_row("signature", f"[green]verified[/green] with {escape(key.name)}")
+        summary.add_row("signature", Text.assemble(("verified", "green"), f" with {key.name}"))
     elif image.mcuboot is not None and image.mcuboot.signature_names:
         summary.add_row("signature", "not checked; give --key")
     out.print(summary)

@@ -61,9 +61,7 @@ def delta(
     if percent >= 100:
         out.print("The two images have next to nothing in common: send the whole image.", soft_wrap=True)
     out.print(f"Its base is the image with digest {info.base.digest}.", soft_wrap=True)
-    out.print(
-        f"On the host that will send it: nrf91-bridge image store add {old}", markup=False, soft_wrap=True
-    )
+    out.print(f"On the host that will send it: nrf91-bridge image store add {old}", soft_wrap=True)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -51,7 +51,7 @@ def list_images(store: ImageStoreOption = None, json: JsonOption = False) -> Non
     for image in images:
         _show(image, "stored-image", json=json)
     if not images and not json:
-        out.print(f"no images in {known.directory}", markup=False, soft_wrap=True)
+        out.print(f"no images in {known.directory}", soft_wrap=True)
 
 
 def remove(
@@ -83,4 +83,4 @@ def _show(image: "KnownImage", event: str, *, json: bool) -> None:
         else f"damaged: {image.problem}"
     )
     verb = "removed  " if event == "image-removed" else ""
-    out.print(f"{verb}{image.digest}  {what}", markup=False, soft_wrap=True)
+    out.print(f"{verb}{image.digest}  {what}", soft_wrap=True)

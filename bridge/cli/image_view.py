@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from rich.markup import escape
 from rich.table import Table
 
 from bridge.image import AppDeltaInfo, FirmwareImage, McubootInfo
@@ -24,7 +23,7 @@ _KINDS = {
 
 def summary_rows(image: FirmwareImage) -> Iterator[tuple[str, str]]:
     """Label and text of each line, in the order in which a person asks."""
-    yield "file", escape(image.name)
+    yield "file", image.name
     yield "kind", _KINDS.get(image.kind, image.kind)
     if image.base_version or image.version:
         yield (
@@ -45,7 +44,7 @@ def summary_rows(image: FirmwareImage) -> Iterator[tuple[str, str]]:
     if image.dfu_package is not None:
         yield from _dfu_package_rows(image.dfu_package)
     if image.modem_package is not None and image.modem_package.family:
-        yield "modem", escape(image.modem_package.family)
+        yield "modem", image.modem_package.family
 
 
 def _mcuboot_rows(info: McubootInfo) -> Iterator[tuple[str, str]]:
@@ -89,7 +88,7 @@ def _app_delta_rows(info: AppDeltaInfo) -> Iterator[tuple[str, str]]:
 
 def _delta_rows(info: ModemDeltaInfo) -> Iterator[tuple[str, str]]:
     if info.family:
-        yield "modem", escape(info.family)
+        yield "modem", info.family
     if info.base_version is None:
         yield "note", "the name does not say from and to which version, and the content is encrypted"
     if info.look_alike:
@@ -98,11 +97,11 @@ def _delta_rows(info: ModemDeltaInfo) -> Iterator[tuple[str, str]]:
 
 def _dfu_package_rows(info: DfuPackageInfo) -> Iterator[tuple[str, str]]:
     if info.name:
-        yield "name", escape(info.name)
+        yield "name", info.name
     if info.time_s is not None and info.time_s < 1 << 33:
         yield "built", f"{datetime.fromtimestamp(info.time_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
     if info.unlisted:
-        yield "not listed", escape(", ".join(info.unlisted))
+        yield "not listed", ", ".join(info.unlisted)
 
 
 def detail_table(image: FirmwareImage) -> Table | None:
@@ -140,11 +139,11 @@ def _dfu_members(info: DfuPackageInfo) -> Table:
         note = "" if member.mcuboot else " (no MCUboot image)"
         kind = "MCUboot itself" if member.bootloader else member.type or "?"
         table.add_row(
-            escape(member.file) + note,
-            escape(kind),
+            member.file + note,
+            kind,
             str(member.image_index),
-            escape(version or "?"),
-            escape(member.board or "?"),
+            version or "?",
+            member.board or "?",
             f"{member.size_bytes:,}",
         )
     return table
@@ -154,7 +153,7 @@ def _modem_members(info: ModemPackageInfo) -> Table:
     table = _table("member", "role", "versions", "size")
     for member in info.members:
         versions = f"{member.base_version} -> {member.target_version}" if member.base_version else ""
-        table.add_row(escape(member.file), member.role, versions, f"{member.size_bytes:,}")
+        table.add_row(member.file, member.role, versions, f"{member.size_bytes:,}")
     return table
 
 

@@ -7,15 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bridge.cli import job_create, job_document, job_watch
-from bridge.cli.cloud_options import (
-    ApiCaOption,
-    CloudStateOption,
-    EndpointUrlOption,
-    ProfileOption,
-    RegionOption,
-    open_plane,
-)
+from bridge.cli.cloud_options import CloudOptions
 from bridge.cli.job_view import execution_members, job_members, jobs_table, snapshot_view
+from bridge.cli.option_groups import takes_groups
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, out, use_json
 
@@ -41,22 +35,20 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="job")
 
 
+@takes_groups
 def list_jobs(
     status: Annotated[JobStatusName | None, typer.Option(help="Only jobs with this status.")] = None,
     thing: Annotated[str | None, typer.Option(help="Jobs of this thing, with how they stand there.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
-    cloud_state: CloudStateOption = None,
-    endpoint_url: EndpointUrlOption = None,
-    ca: ApiCaOption = None,
-    profile: ProfileOption = None,
-    region: RegionOption = None,
+    *,
+    cloud: CloudOptions,
     json: JsonOption = False,
 ) -> None:
     """List jobs, or the jobs of one thing."""
     use_json(json)
     from bridge.cloud.deploy_jobs import JobsControl  # noqa: PLC0415
 
-    with open_plane(cloud_state, endpoint_url, ca, profile, region) as plane:
+    with cloud.open() as plane:
         jobs = JobsControl(plane)
         if thing is not None:
             _list_of_thing(jobs.executions_of_thing(thing)[:limit], json=json)
@@ -76,18 +68,15 @@ def _list_of_thing(found: "list[tuple[str, ExecutionState]]", *, json: bool) -> 
         return
     for job_id, each in found:
         number = f" #{each.execution_number}" if each.execution_number > 1 else ""
-        out.print(f"{job_id}{number}  {each.status}", markup=False)
+        out.print(f"{job_id}{number}  {each.status}")
     if not found:
         out.print("no jobs")
 
 
+@takes_groups
 def show(
     job: JobArgument,
-    cloud_state: CloudStateOption = None,
-    endpoint_url: EndpointUrlOption = None,
-    ca: ApiCaOption = None,
-    profile: ProfileOption = None,
-    region: RegionOption = None,
+    cloud: CloudOptions,
     json: JsonOption = False,
 ) -> None:
     """Show a job, how it stands on each thing, and its document."""
@@ -95,7 +84,7 @@ def show(
     from bridge.cloud.deploy_jobs import JobsControl  # noqa: PLC0415
     from bridge.cloud.deploy_watch import JobWatch  # noqa: PLC0415
 
-    with open_plane(cloud_state, endpoint_url, ca, profile, region) as plane:
+    with cloud.open() as plane:
         jobs = JobsControl(plane)
         snapshot = JobWatch(jobs, job).look()
         document = jobs.document(job)
@@ -106,27 +95,25 @@ def show(
         )
         return
     out.print(snapshot_view(snapshot))
-    out.print(json_module.dumps(document, indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
+    out.print(json_module.dumps(document, indent=2, ensure_ascii=False), soft_wrap=True)
 
 
+@takes_groups
 def cancel(
     job: JobArgument,
     thing: Annotated[str | None, typer.Option(help="Cancel it on this thing only.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Also where it is in progress.")] = False,
     reason_code: Annotated[str | None, typer.Option(help="For machines: A-Z, 0-9, _.")] = None,
     comment: Annotated[str | None, typer.Option(help="For people.")] = None,
-    cloud_state: CloudStateOption = None,
-    endpoint_url: EndpointUrlOption = None,
-    ca: ApiCaOption = None,
-    profile: ProfileOption = None,
-    region: RegionOption = None,
+    *,
+    cloud: CloudOptions,
     json: JsonOption = False,
 ) -> None:
     """Cancel a job. A board that has begun goes on unless --force; the bridge never installs a cancelled image."""
     use_json(json)
     from bridge.cloud.deploy_jobs import JobsControl  # noqa: PLC0415
 
-    with open_plane(cloud_state, endpoint_url, ca, profile, region) as plane:
+    with cloud.open() as plane:
         jobs = JobsControl(plane)
         if thing is None:
             jobs.cancel(job, force=force, reason_code=reason_code, comment=comment)
@@ -135,21 +122,19 @@ def cancel(
     _done("job-canceled", f"cancelled {job}" + (f" on {thing}" if thing else ""), job, json=json)
 
 
+@takes_groups
 def delete(
     job: JobArgument,
     force: Annotated[bool, typer.Option("--force", help="Also while it is in progress.")] = False,
-    cloud_state: CloudStateOption = None,
-    endpoint_url: EndpointUrlOption = None,
-    ca: ApiCaOption = None,
-    profile: ProfileOption = None,
-    region: RegionOption = None,
+    *,
+    cloud: CloudOptions,
     json: JsonOption = False,
 ) -> None:
     """Delete a job with all that is known about its executions."""
     use_json(json)
     from bridge.cloud.deploy_jobs import JobsControl  # noqa: PLC0415
 
-    with open_plane(cloud_state, endpoint_url, ca, profile, region) as plane:
+    with cloud.open() as plane:
         JobsControl(plane).delete(job, force=force)
     _done("job-deleted", f"deleted {job}", job, json=json)
 
@@ -158,4 +143,4 @@ def _done(event: str, text: str, job: str, *, json: bool) -> None:
     if json:
         emit_json({"event": event, "job": job})
     else:
-        console.print(text, markup=False)
+        console.print(text)

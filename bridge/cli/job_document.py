@@ -6,14 +6,8 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli.cloud_options import (
-    ApiCaOption,
-    CloudStateOption,
-    EndpointUrlOption,
-    ProfileOption,
-    RegionOption,
-    open_plane,
-)
+from bridge.cli.cloud_options import CloudOptions
+from bridge.cli.option_groups import takes_groups
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, out, use_json
 from bridge.errors import UsageError
@@ -21,16 +15,14 @@ from bridge.errors import UsageError
 _VALIDATE = "validate"
 
 
+@takes_groups
 def document(
     job: Annotated[
         str, typer.Argument(metavar="JOB|validate", help="Id of the job; or `validate` and a FILE to judge.")
     ],
     file: Annotated[Path | None, typer.Argument(help="With `validate`: a file with a job document.")] = None,
-    cloud_state: CloudStateOption = None,
-    endpoint_url: EndpointUrlOption = None,
-    ca: ApiCaOption = None,
-    profile: ProfileOption = None,
-    region: RegionOption = None,
+    *,
+    cloud: CloudOptions,
     json: JsonOption = False,
 ) -> None:
     """Show a job's document as it was given; `job document validate FILE` judges one before a job is made of it."""
@@ -42,12 +34,12 @@ def document(
         return
     from bridge.cloud.deploy_jobs import JobsControl  # noqa: PLC0415
 
-    with open_plane(cloud_state, endpoint_url, ca, profile, region) as plane:
+    with cloud.open() as plane:
         found = JobsControl(plane).document(job)
     if json:
         emit_json({"event": "document", "job": job, "document": found})
     else:
-        out.print(json_module.dumps(found, indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
+        out.print(json_module.dumps(found, indent=2, ensure_ascii=False), soft_wrap=True)
 
 
 def _validate(file: Path, *, json: bool) -> None:
@@ -71,13 +63,11 @@ def _validate(file: Path, *, json: bool) -> None:
         return
     found = verdict.document
     what = found.operation or "an update"
-    out.print(
-        f"{file}: valid; {what}, version {found.fw_version or 'not told'}", markup=False, soft_wrap=True
-    )
+    out.print(f"{file}: valid; {what}, version {found.fw_version or 'not told'}", soft_wrap=True)
     if verdict.presigned:
         out.print(
             "its URL is a placeholder: the job needs presigned URL settings (job create --presign)",
             soft_wrap=True,
         )
     for remark in verdict.remarks:
-        console.print(f"note: {remark}", markup=False, soft_wrap=True)
+        console.print(f"note: {remark}", soft_wrap=True)

@@ -60,7 +60,7 @@ def read_job_image(
 
 @contextmanager
 def _source(file: Path | None, url: str | None, ca_file: Path | None) -> "Iterator[ImageSource]":
-    from bridge.cli.policy_options import make_host_rules  # noqa: PLC0415
+    from bridge.cli.download_options import make_host_rules  # noqa: PLC0415
     from bridge.fetch import Download  # noqa: PLC0415
     from bridge.image import FileSource  # noqa: PLC0415
 

@@ -7,15 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.live import Live
 
-from bridge.cli.cloud_options import (
-    ApiCaOption,
-    CloudStateOption,
-    EndpointUrlOption,
-    ProfileOption,
-    RegionOption,
-    open_plane,
-)
+from bridge.cli.cloud_options import CloudOptions
 from bridge.cli.job_view import execution_members, job_members, snapshot_view
+from bridge.cli.option_groups import takes_groups
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, out, use_json
 from bridge.errors import InterruptedUpdateError
@@ -24,6 +18,7 @@ if TYPE_CHECKING:
     from bridge.cloud.deploy_watch import JobSnapshot
 
 
+@takes_groups
 def watch(
     job: Annotated[str, typer.Argument(help="Id of the job.")],
     interval: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
@@ -36,11 +31,8 @@ def watch(
     timeout: Annotated[
         float | None, typer.Option(min=0, help="Give up after so many seconds (exit code 8).")
     ] = None,
-    cloud_state: CloudStateOption = None,
-    endpoint_url: EndpointUrlOption = None,
-    ca: ApiCaOption = None,
-    profile: ProfileOption = None,
-    region: RegionOption = None,
+    *,
+    cloud: CloudOptions,
     json: JsonOption = False,
 ) -> None:
     """Follow a job on all of its things until it has ended; exit code 0 only if all of them succeeded."""
@@ -48,7 +40,7 @@ def watch(
     from bridge.cloud.deploy_jobs import JobsControl  # noqa: PLC0415
     from bridge.cloud.deploy_watch import JobWatch, require_success  # noqa: PLC0415
 
-    with open_plane(cloud_state, endpoint_url, ca, profile, region) as plane:
+    with cloud.open() as plane:
         following = JobWatch(JobsControl(plane), job, interval_s=interval)
         last: JobSnapshot | None = None
         with _shown(json=json) as show:
@@ -95,7 +87,7 @@ class _View:
         if self._json:
             emit_json(event)
         else:
-            out.print(text, markup=False, soft_wrap=True)
+            out.print(text, soft_wrap=True)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 import threading
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from bridge.cli.output import console, emit_json
 from bridge.cli.view import UpdateView, make_bars
 
@@ -51,7 +53,9 @@ class JobView:
         if self._json:
             emit_json({"event": "ready", "thing": thing, "endpoint": endpoint})
         else:
-            console.print(f"working the jobs of [bold]{thing}[/bold] at {endpoint}; stop with Ctrl-C")
+            console.print(
+                Text.assemble("working the jobs of ", (thing, "bold"), f" at {endpoint}; stop with Ctrl-C")
+            )
 
     def show(self, execution: "JobExecution", event: "UpdateEvent") -> None:
         """Show one event of one job."""
@@ -63,7 +67,7 @@ class JobView:
             self._view = UpdateView(json=self._json, context=context, label=self._label, bars=self._bars)
             self._view.__enter__()
             if not self._json:
-                console.print(f"{self._label}job [bold]{job[0]}[/bold], execution {job[1]}")
+                console.print(Text.assemble(f"{self._label}job ", (job[0], "bold"), f", execution {job[1]}"))
         self._view.show(event)
 
     def _close(self) -> None:

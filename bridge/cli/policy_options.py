@@ -1,6 +1,7 @@
-"""Options about what may be installed, from where and when; shared by ``flash`` and ``run``, and what they are turned into."""
+"""Options about what may be installed and when; shared by ``flash`` and ``run``, and what they are turned into."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,6 @@ import typer
 from bridge.errors import UsageError
 
 if TYPE_CHECKING:
-    from bridge.fetch import HostRules
     from bridge.fota import Policy
     from bridge.fota.window import Admission
 
@@ -52,7 +52,12 @@ SlotSizeOption = Annotated[
 ]
 MaxSizeOption = Annotated[
     int | None,
-    typer.Option("--max-size", envvar="NRF91_BRIDGE_MAX_SIZE", min=1, help="Refuse larger files, in bytes."),
+    typer.Option(
+        "--max-size",
+        envvar="NRF91_BRIDGE_MAX_SIZE",
+        min=1,
+        help="Refuse larger files, in bytes; default: 256 MiB.",
+    ),
 ]
 MinVoltageOption = Annotated[
     int,
@@ -76,32 +81,11 @@ Sha256Option = Annotated[
     bool,
     typer.Option("--require-sha256", help="Refuse jobs whose document does not tell the image's SHA-256."),
 ]
-AllowHostOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow-host",
-        envvar="NRF91_BRIDGE_ALLOW_HOST",
-        help="Fetch images from this host only, such as images.example.com or *.example.com; may be repeated.",
-    ),
-]
-AllowNetworkOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow-network",
-        envvar="NRF91_BRIDGE_ALLOW_NETWORK",
-        help="Fetch images from there too: loopback, private, link-local, or a prefix such as 192.168.7.0/24; may be"
-        " repeated.",
-    ),
-]
-AllowHttpOption = Annotated[
-    bool,
-    typer.Option("--allow-http", help="Fetch images without TLS, too; from loopback that needs no leave."),
-]
 WindowOption = Annotated[
     list[str] | None,
     typer.Option(
         "--window",
-        help='When jobs may be taken, such as "Mon-Fri 22:00-05:00 Europe/Berlin"; may be repeated.',
+        help='When jobs may be taken, such as "Mon-Fri 22:00-05:00 Europe/Berlin"; may be repeated; default: always.',
     ),
 ]
 
@@ -109,54 +93,52 @@ DEFAULT_MIN_VOLTAGE_MV = 3_100
 DEFAULT_VOLTAGE_WAIT_S = 600.0
 
 
-def make_policy(
-    keys: Sequence[Path] | None,
-    *,
-    allow_same_version: bool,
-    allow_downgrade: bool,
-    slot_size: int | None,
-    max_size: int | None,
-    min_voltage: int,
-    voltage_wait: float,
-    strict: bool = False,
-    require_sha256: bool = False,
-) -> "Policy":
-    """Build the policy that the options describe.
+@dataclass(frozen=True)
+class PolicyOptions:
+    """What may be installed.
 
-    Raises:
-        UsageError: A key file cannot be read, or holds no key.
+    Attributes:
+        allow_same_version: Also the version that the board runs.
+        allow_downgrade: Also an older one.
+        slot_size: Size of the slot for the application, in bytes.
+        max_size: Largest file, in bytes.
+        min_voltage: Supply voltage in mV that a modem update needs.
+        voltage_wait: Seconds to wait for it.
     """
-    from bridge.fota.policy import Policy  # noqa: PLC0415
-    from bridge.fota.supply import SupplyRules  # noqa: PLC0415
 
-    return Policy(
-        allow_same_version=allow_same_version,
-        allow_downgrade=allow_downgrade,
-        strict_version=strict,
-        public_keys_pem=tuple(read_key(path) for path in keys or ()),
-        require_sha256=require_sha256,
-        max_size_bytes=max_size,
-        slot_size_bytes=slot_size,
-        supply=SupplyRules(minimum_mv=min_voltage, wait_s=voltage_wait),
-    )
+    allow_same_version: SameVersionOption = False
+    allow_downgrade: DowngradeOption = False
+    slot_size: SlotSizeOption = None
+    max_size: MaxSizeOption = None
+    min_voltage: MinVoltageOption = DEFAULT_MIN_VOLTAGE_MV
+    voltage_wait: VoltageWaitOption = DEFAULT_VOLTAGE_WAIT_S
 
+    def policy(
+        self, keys: Sequence[Path] | None, *, strict: bool = False, require_sha256: bool = False
+    ) -> "Policy":
+        """Build the policy that the options describe.
 
-def make_host_rules(
-    hosts: Sequence[str] | None, networks: Sequence[str] | None, *, http: bool
-) -> "HostRules":
-    """Build the rules for downloads.
+        Args:
+            keys: Public keys (PEM); an image must be signed with one of them.
+            strict: Refuse an image whose version is not the job document's.
+            require_sha256: Refuse jobs whose document does not tell the image's SHA-256.
 
-    Raises:
-        UsageError: A pattern or network makes no sense.
-    """
-    from bridge.fetch import HostPattern, HostRules  # noqa: PLC0415
-    from bridge.fetch.hosts import parse_network  # noqa: PLC0415
+        Raises:
+            UsageError: A key file cannot be read, or holds no key.
+        """
+        from bridge.fota.policy import Policy  # noqa: PLC0415
+        from bridge.fota.supply import SupplyRules  # noqa: PLC0415
 
-    return HostRules(
-        hosts=tuple(HostPattern(text) for text in hosts or ()),
-        networks=tuple(network for text in networks or () for network in parse_network(text)),
-        http=http,
-    )
+        return Policy(
+            allow_same_version=self.allow_same_version,
+            allow_downgrade=self.allow_downgrade,
+            strict_version=strict,
+            public_keys_pem=tuple(read_key(path) for path in keys or ()),
+            require_sha256=require_sha256,
+            max_size_bytes=self.max_size,
+            slot_size_bytes=self.slot_size,
+            supply=SupplyRules(minimum_mv=self.min_voltage, wait_s=self.voltage_wait),
+        )
 
 
 def make_admission(windows: Sequence[str] | None) -> "Admission":

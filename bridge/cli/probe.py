@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
-from bridge.cli.flash import hex_address
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, out, use_json
+from bridge.cli.route_options import hex_address
 
 if TYPE_CHECKING:
     from bridge.dfu.probe import FlashPlan, ProbeProgrammer, ProbeProgress
@@ -230,4 +231,7 @@ def _report(what: str, chip: "ProbeProgrammer", plan: "FlashPlan | None" = None,
         emit_json({"event": f"probe-{what}", **result})
         return
     subject = f"{plan.name} on " if plan else ""
-    console.print(f"[green]{what}[/green] {subject}{chip.device} (probe {chip.serial_number})")
+    console.print(
+        Text.assemble((what, "green"), f" {subject}{chip.device} (probe {chip.serial_number})"),
+        soft_wrap=True,
+    )

@@ -79,7 +79,7 @@ def _run(arguments: list[str], url: str, recorded: "Transcript", *, is_other: bo
     from bridge.cli.app import app, exit_code_of  # noqa: PLC0415
 
     name, *rest = arguments
-    console.print(f"replaying: {' '.join(arguments)}", markup=False, soft_wrap=True)
+    console.print(f"replaying: {' '.join(arguments)}", soft_wrap=True)
     exit_code = exit_code_of(lambda: app([name, *rest, "--port", url]))
     _tell(replayed_board(url), exit_code, None if is_other else recorded.exit_code)
     if exit_code:
@@ -88,9 +88,7 @@ def _run(arguments: list[str], url: str, recorded: "Transcript", *, is_other: bo
 
 def _tell(board: "ReplayedBoard", exit_code: int, then: int | None) -> None:
     if board.divergence is not None:
-        console.print(
-            f"replay: the host says something else from {board.divergence}", markup=False, soft_wrap=True
-        )
+        console.print(f"replay: the host says something else from {board.divergence}", soft_wrap=True)
     elif not board.is_over:
         console.print(
             f"replay: the host has said {board.sent_bytes} bytes, all as recorded; more was recorded",

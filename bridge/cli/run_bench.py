@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from bridge.cli.broker_options import ConnectionOptions, split_endpoint
-from bridge.cli.flash import make_route
 from bridge.cli.fleet_view import FleetView
 from bridge.cli.journals import open_journal, place_of, port_for_us
+from bridge.cli.route_options import make_route
 from bridge.cli.signals import stopping
 from bridge.errors import BridgeError, UsageError
 

@@ -8,16 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.options import (
-    BaudOption,
-    FlowControlOption,
-    JsonOption,
-    LineBytesOption,
-    PortOption,
-    SerialNumberOption,
-    UploadImageOption,
-)
+from bridge.cli.line_options import PortOptions
+from bridge.cli.option_groups import takes_groups
+from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, use_json
+from bridge.cli.route_options import LineBytesOption, UploadImageOption
 from bridge.cli.state_files import notes_file
 
 if TYPE_CHECKING:
@@ -39,26 +34,22 @@ def register(parent: typer.Typer) -> None:
 
 
 @app.command()
+@takes_groups
 def state(
-    port: PortOption = None,
-    serial_number: SerialNumberOption = None,
-    baud: BaudOption = 115_200,
-    flow_control: FlowControlOption = True,
+    line: PortOptions,
     json: JsonOption = False,
 ) -> None:
     """Show what is in the image slots."""
     use_json(json)
-    with _client(port, serial_number, baud, flow_control) as client:
+    with _client(line) as client:
         _show(client.image_states(), json=json)
 
 
 @app.command()
+@takes_groups
 def upload(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Signed application image.")],
-    port: PortOption = None,
-    serial_number: SerialNumberOption = None,
-    baud: BaudOption = 115_200,
-    flow_control: FlowControlOption = True,
+    line: PortOptions,
     line_bytes: LineBytesOption = 127,
     upload_image: UploadImageOption = None,
     test: Annotated[bool, typer.Option("--test", help="Have it started on trial at the next reset.")] = False,
@@ -78,7 +69,7 @@ def upload(
     if image.kind is not ImageKind.APPLICATION or image.mcuboot is None:
         raise ImageRefusedError(f"{file.name} is {image.kind}, not an application image", reason="wrong-kind")
     data = file.read_bytes()
-    with _board(port, serial_number, baud, flow_control, line_bytes) as board:
+    with _board(line, line_bytes) as board:
         target = SmpTarget(board, notes=UploadNotes(notes_file()), upload_image=upload_image)
         if target.in_place:
             if test:
@@ -101,41 +92,35 @@ def upload(
 
 
 @app.command("test")
+@takes_groups
 def mark_for_test(
     digest: Annotated[str, typer.Argument(help="Image digest, as `smp state` shows it.")],
-    port: PortOption = None,
-    serial_number: SerialNumberOption = None,
-    baud: BaudOption = 115_200,
-    flow_control: FlowControlOption = True,
+    line: PortOptions,
     json: JsonOption = False,
 ) -> None:
     """Have an image started on trial at the next reset."""
     use_json(json)
     _check_digest(digest)
-    with _client(port, serial_number, baud, flow_control) as client:
+    with _client(line) as client:
         _show(client.test(digest), json=json)
 
 
 @app.command()
+@takes_groups
 def confirm(
-    port: PortOption = None,
-    serial_number: SerialNumberOption = None,
-    baud: BaudOption = 115_200,
-    flow_control: FlowControlOption = True,
+    line: PortOptions,
     json: JsonOption = False,
 ) -> None:
     """Keep the image that runs."""
     use_json(json)
-    with _client(port, serial_number, baud, flow_control) as client:
+    with _client(line) as client:
         _show(client.confirm(), json=json)
 
 
 @app.command()
+@takes_groups
 def erase(
-    port: PortOption = None,
-    serial_number: SerialNumberOption = None,
-    baud: BaudOption = 115_200,
-    flow_control: FlowControlOption = True,
+    line: PortOptions,
     slot: Annotated[
         int | None, typer.Option("--slot", min=0, help="Slot to erase, counted over all images.")
     ] = None,
@@ -143,17 +128,15 @@ def erase(
 ) -> None:
     """Erase the secondary slot, or another one that is not in use."""
     use_json(json)
-    with _client(port, serial_number, baud, flow_control) as client:
+    with _client(line) as client:
         client.erase(_ERASE_TIMEOUT_S, slot)
         _show(client.image_states(), json=json)
 
 
 @app.command()
+@takes_groups
 def reset(
-    port: PortOption = None,
-    serial_number: SerialNumberOption = None,
-    baud: BaudOption = 115_200,
-    flow_control: FlowControlOption = True,
+    line: PortOptions,
     recovery: Annotated[
         bool, typer.Option("--recovery", help="Come up in MCUboot's serial recovery, if the board can.")
     ] = False,
@@ -161,21 +144,19 @@ def reset(
     """Restart the board; it swaps if an image is pending."""
     from bridge.board.smp_board import RECOVERY_BOOT_MODE  # noqa: PLC0415
 
-    with _client(port, serial_number, baud, flow_control) as client:
+    with _client(line) as client:
         client.reset(boot_mode=RECOVERY_BOOT_MODE if recovery else None)
 
 
 @app.command()
+@takes_groups
 def slots(
-    port: PortOption = None,
-    serial_number: SerialNumberOption = None,
-    baud: BaudOption = 115_200,
-    flow_control: FlowControlOption = True,
+    line: PortOptions,
     json: JsonOption = False,
 ) -> None:
     """Show the slots themselves: sizes, and the numbers that uploads to them take."""
     use_json(json)
-    with _client(port, serial_number, baud, flow_control) as client:
+    with _client(line) as client:
         for slot in client.slot_info():
             if json:
                 emit_json({"event": "slot", **asdict(slot)})
@@ -185,22 +166,18 @@ def slots(
 
 
 @contextmanager
-def _board(
-    port: str | None, serial_number: str | None, baud: int, flow_control: bool, line_bytes: int = 127
-) -> "Iterator[SmpBoard]":
-    from bridge.board.ports import choose_port  # noqa: PLC0415
+def _board(line: PortOptions, line_bytes: int = 127) -> "Iterator[SmpBoard]":
     from bridge.board.smp_board import SmpBoard  # noqa: PLC0415
 
-    url = choose_port(port, serial_number)
-    with SmpBoard.open(url, baud=baud, flow_control=flow_control, line_bytes=line_bytes) as board:
+    with SmpBoard.open(
+        line.choose(), baud=line.baud, flow_control=line.flow_control, line_bytes=line_bytes
+    ) as board:
         yield board
 
 
 @contextmanager
-def _client(
-    port: str | None, serial_number: str | None, baud: int, flow_control: bool
-) -> "Iterator[SmpClient]":
-    with _board(port, serial_number, baud, flow_control) as board:
+def _client(line: PortOptions) -> "Iterator[SmpClient]":
+    with _board(line) as board:
         yield board.client
 
 

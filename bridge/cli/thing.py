@@ -5,15 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
-from bridge.cli.cloud_options import (
-    ApiCaOption,
-    CloudStateOption,
-    EndpointUrlOption,
-    ProfileOption,
-    RegionOption,
-    open_plane,
-)
+from bridge.cli.cloud_options import CloudOptions
+from bridge.cli.option_groups import takes_groups
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, out, use_json
 from bridge.errors import CloudError, UsageError
@@ -43,6 +38,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="thing")
 
 
+@takes_groups
 def create(
     name: NameArgument,
     out_dir: OutOption = Path(),
@@ -64,11 +60,8 @@ def create(
             help="Gateway: let it work this thing's jobs too (run --gateway); may be repeated, * for any.",
         ),
     ] = None,
-    cloud_state: CloudStateOption = None,
-    endpoint_url: EndpointUrlOption = None,
-    ca: ApiCaOption = None,
-    profile: ProfileOption = None,
-    region: RegionOption = None,
+    *,
+    cloud: CloudOptions,
     json: JsonOption = False,
 ) -> None:
     """Make a thing, its key, its certificate and a policy that allows its jobs and nothing else.
@@ -78,7 +71,7 @@ def create(
     use_json(json)
     from bridge.cloud.deploy_things import ThingFiles, ThingMaker  # noqa: PLC0415
 
-    with open_plane(cloud_state, endpoint_url, ca, profile, region) as plane:
+    with cloud.open() as plane:
         document = policy_file.read_text(encoding="utf-8") if policy_file else None
         made = ThingMaker(plane).make(
             ThingFiles(out_dir.absolute(), name),
@@ -88,32 +81,37 @@ def create(
         )
         ca_file = plane.access.ca_file
     command = shlex.join(agent_words(made, ca_file))
-    if json:
-        emit_json(
-            {
-                "event": "thing",
-                "thing": name,
-                "arn": made.thing_arn,
-                "endpoint": made.endpoint,
-                "cert": made.files.cert_file,
-                "key": made.files.key_file,
-                "certificate_id": made.certificate_id,
-                "policy": made.policy_name,
-                "made": list(made.made),
-                "remarks": list(made.remarks),
-                "run": command,
-            }
-        )
-        return
+    (_tell_machine if json else _tell_person)(made, command)
+
+
+def _tell_machine(made: "ProvisionedThing", command: str) -> None:
+    emit_json(
+        {
+            "event": "thing",
+            "thing": made.files.thing_name,
+            "arn": made.thing_arn,
+            "endpoint": made.endpoint,
+            "cert": made.files.cert_file,
+            "key": made.files.key_file,
+            "certificate_id": made.certificate_id,
+            "policy": made.policy_name,
+            "made": list(made.made),
+            "remarks": list(made.remarks),
+            "run": command,
+        }
+    )
+
+
+def _tell_person(made: "ProvisionedThing", command: str) -> None:
     news = ", ".join(made.made) or "nothing; all of it was there"
-    out.print(f"made: {news}", markup=False)
-    out.print(f"thing        {made.thing_arn}", markup=False, soft_wrap=True)
-    out.print(f"certificate  {made.files.cert_file}", markup=False, soft_wrap=True)
-    out.print(f"key          {made.files.key_file}", markup=False, soft_wrap=True)
-    out.print(f"policy       {made.policy_name}", markup=False, soft_wrap=True)
+    out.print(f"made: {news}")
+    out.print(f"thing        {made.thing_arn}", soft_wrap=True)
+    out.print(f"certificate  {made.files.cert_file}", soft_wrap=True)
+    out.print(f"key          {made.files.key_file}", soft_wrap=True)
+    out.print(f"policy       {made.policy_name}", soft_wrap=True)
     for remark in made.remarks:
-        console.print(f"note: {remark}", markup=False, soft_wrap=True)
-    out.print("work its jobs:", command, markup=False, soft_wrap=True)
+        console.print(f"note: {remark}", soft_wrap=True)
+    out.print("work its jobs:", command, soft_wrap=True)
 
 
 def agent_words(made: "ProvisionedThing", ca_file: Path | None) -> list[str]:
@@ -125,6 +123,7 @@ def agent_words(made: "ProvisionedThing", ca_file: Path | None) -> list[str]:
     return [*words, "--port", "PORT"]
 
 
+@takes_groups
 def check(
     name: NameArgument,
     out_dir: OutOption = Path(),
@@ -144,11 +143,8 @@ def check(
         str | None, typer.Option(envvar="NRF91_BRIDGE_CLIENT_ID", help="MQTT client id; default: the name.")
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for each answer.")] = 10.0,
-    cloud_state: CloudStateOption = None,
-    endpoint_url: EndpointUrlOption = None,
-    ca: ApiCaOption = None,
-    profile: ProfileOption = None,
-    region: RegionOption = None,
+    *,
+    cloud: CloudOptions,
     json: JsonOption = False,
 ) -> None:
     """Connect as the agent does and say exactly what is missing.
@@ -162,14 +158,14 @@ def check(
     from bridge.cloud.endpoint import Endpoint  # noqa: PLC0415
 
     files = ThingFiles(out_dir, name)
-    asks_cloud = endpoint is None or any((cloud_state, endpoint_url, profile, region))
-    plane = open_plane(cloud_state, endpoint_url, ca, profile, region) if asks_cloud else None
+    asks_cloud = endpoint is None or any((cloud.cloud_state, cloud.endpoint_url, cloud.profile, cloud.region))
+    plane = cloud.open() if asks_cloud else None
     try:
         host, port = _broker(endpoint, plane)
         broker = Endpoint(
             host=host,
             port=port,
-            ca_file=ca or (plane.access.ca_file if plane else None),
+            ca_file=cloud.ca or (plane.access.ca_file if plane else None),
             cert_file=cert or files.cert_file,
             key_file=private_key or files.key_file,
             client_id=client_id or name,
@@ -206,11 +202,10 @@ def _tell(finding: "Finding", *, json: bool) -> None:
             }
         )
         return
-    mark = "[green]ok[/green]  " if finding.good else "[red]no[/red]  "
-    out.print(mark, end="")
-    out.print(f"{finding.check:<10}{finding.text}", markup=False, soft_wrap=True)
+    mark = ("ok", "green") if finding.good else ("no", "red")
+    out.print(Text.assemble(mark, f"  {finding.check:<10}{finding.text}"), soft_wrap=True)
     if finding.hint:
-        out.print(f"              {finding.hint}", markup=False, soft_wrap=True)
+        out.print(f"              {finding.hint}", soft_wrap=True)
 
 
 def _judge(name: str, findings: "list[Finding]", *, json: bool) -> None:
@@ -222,4 +217,4 @@ def _judge(name: str, findings: "list[Finding]", *, json: bool) -> None:
     if json:
         emit_json({"event": "thing-ready", "thing": name})
     else:
-        out.print(f"{name} can work jobs", markup=False)
+        out.print(f"{name} can work jobs")

@@ -1,5 +1,7 @@
 """Showing an update while it runs: a bar on a terminal, a line now and then elsewhere, JSON for machines."""
 
+import logging
+
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -9,6 +11,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.progress import Progress as ProgressBar
+from rich.text import Text
 
 from bridge.cli.output import console, emit_json
 from bridge.fota import (
@@ -23,6 +26,8 @@ from bridge.fota import (
     UpdateEvent,
     Waiting,
 )
+
+_log = logging.getLogger(__name__)
 
 _STAGE_TEXT = {
     Stage.FETCH: "fetching the image",
@@ -62,6 +67,7 @@ class UpdateView:
         self._task: TaskID | None = None
         self._printed_percent = 0
         self._waits_for = ""
+        self._is_shown = True
 
     def __enter__(self) -> "UpdateView":
         """Start the bar."""
@@ -74,7 +80,18 @@ class UpdateView:
         self._remove_bar()
 
     def show(self, event: UpdateEvent) -> None:
-        """Show one event."""
+        """Show one event.
+
+        A pipe that nobody reads any more, or a full disk behind it, does not end the update: its exit code tells how it ended.
+        """
+        try:
+            self._show(event)
+        except OSError as error:
+            if self._is_shown:
+                _log.warning("what happens cannot be shown any more: %s; the update goes on", error.strerror)
+            self._is_shown = False
+
+    def _show(self, event: UpdateEvent) -> None:
         if self._json:
             if isinstance(event, Waiting) and event.text == self._waits_for:
                 return
@@ -83,7 +100,7 @@ class UpdateView:
             return
         match event:
             case StageStarted():
-                self._print(f"[bold]{event.stage:<9}[/bold] {_STAGE_TEXT.get(event.stage, '')}")
+                self._print((f"{event.stage:<9}", "bold"), f" {_STAGE_TEXT.get(event.stage, '')}")
             case BoardIdentified():
                 self._show_board(event)
             case ImageAccepted():
@@ -110,8 +127,9 @@ class UpdateView:
             self._bar.refresh()  # what is printed next would bring it back for a moment
             self._task = None
 
-    def _print(self, text: str) -> None:
-        console.print(f"{self._label}{text}", soft_wrap=True)
+    def _print(self, *parts: str | tuple[str, str]) -> None:
+        """A line of texts, or texts with their styles."""
+        console.print(Text.assemble(self._label, *parts), soft_wrap=True)
 
     def _show_board(self, event: BoardIdentified) -> None:
         known = {
@@ -139,7 +157,7 @@ class UpdateView:
         self._remove_bar()
         good = event.outcome is Outcome.SUCCEEDED
         colour = "green" if good else "red"
-        self._print(f"[bold {colour}]{event.outcome.upper()}[/bold {colour}] {event.message}")
+        self._print((event.outcome.upper(), f"bold {colour}"), f" {event.message}")
         self._print(
             f"          before {_known(event.from_version)}, image {_known(event.to_version)},"
             f" running {_known(event.running_version)}"
@@ -149,7 +167,7 @@ class UpdateView:
 def make_bars(*, json: bool) -> ProgressBar:
     """Bars for transfers; nothing is shown where no terminal is, or machines listen."""
     return ProgressBar(
-        TextColumn("  {task.description}"),
+        TextColumn("  {task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

@@ -53,7 +53,6 @@ class Connection:
         self._subscribes = Ledger()
         self._publishes = Ledger()
         self._suspects = Suspects()
-        self._early_answers: dict[int, Sequence[bool]] = {}
         self._granted: set[str] = set()
         self._generation = 0
         self._refused_filters: list[str] = []
@@ -225,7 +224,6 @@ class Connection:
             shared = self._connected and self._is_shared
             self._connected = self._announced = False
             self._subscribes = Ledger()
-            self._early_answers.clear()
             guilty = self._suspects.lost(self._publishes.names, now_s) if shared else None
             judging = shared and bool(
                 self._publishes.names
@@ -244,10 +242,7 @@ class Connection:
     def subscribed(self, message_id: int, refused: Sequence[bool]) -> None:
         """The broker answered to a subscription."""
         with self._changed:
-            names = self._subscribes.confirmed(message_id)
-            self._note_subscribed(names, refused)
-            if not names:
-                self._early_answers[message_id] = refused  # Whoever subscribes has not noted the id yet.
+            self._note_subscribed(self._subscribes.confirmed(message_id), refused)
         self._announce_if_ready()
 
     def confirmed(self, message_id: int) -> None:
@@ -290,19 +285,15 @@ class Connection:
     def _subscribe(self, listeners: Sequence[Listener]) -> None:
         assert self._client is not None
         names = [name for listener in listeners for name in listener.filters]
-        with self._changed:
-            ledger = self._subscribes  # lost() starts a new one
         for start in range(0, len(names), MAX_FILTERS_PER_SUBSCRIBE):
             group = names[start : start + MAX_FILTERS_PER_SUBSCRIBE]
+            # The answer must not come before its names are noted; unlike publishing, subscribing waits for no lock.
             with self._changed:
-                ledger.begin(group)
-            message_id = self._client.subscribe(group)
-            with self._changed:
+                message_id = self._client.subscribe(group)
                 if message_id is None:
-                    ledger.withdraw(group)
                     break  # The connection is lost again; the next one subscribes everything.
-                if ledger.sent(message_id, group):
-                    self._note_subscribed(group, self._early_answers.pop(message_id, ()))
+                self._subscribes.begin(group)
+                self._subscribes.sent(message_id, group)
         with self._changed:
             self._subscribing -= 1
         self._announce_if_ready()

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 from bridge.cloud.local_state import LocalCloudState
 from bridge.errors import CloudError, UsageError
+from bridge.extras import missing_extra
 
 _CONNECT_TIMEOUT_S: Final = 10
 _READ_TIMEOUT_S: Final = 30
@@ -257,9 +258,5 @@ def _boto3() -> Any:
     try:
         import boto3  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise UsageError(
-            f"AWS commands need {error.name}, which is not installed",
-            reason="missing-extra",
-            hint="Install it with: pip install 'nrf91-bridge[aws]'",
-        ) from error
+        raise missing_extra("AWS commands need", error, "aws") from error
     return boto3

@@ -160,7 +160,8 @@ class ConnectionDoctor:
             self._stop_asking(1)
             return None
         return self._count_refusal(
-            "Often the client certificate is missing, unknown to the broker or inactive."
+            "Often the client certificate is missing, unknown to the broker or inactive, or its policy does not allow"
+            " this client id; `nrf91-bridge thing check NAME` tells which."
         )
 
     def stable(self, now_s: float) -> bool:

@@ -2,8 +2,8 @@
 
 Source: sdk-nrf ``doc/nrf/libraries/networking/aws_fota.rst`` (``operation``, ``fwversion``, ``size``,
 ``location``), its parser ``aws_fota_json.c`` (members it does not know are ignored, keys are
-case-sensitive), and the AWS IoT limit of 32768 characters. ``sha256``, ``board`` and ``image_index`` are
-ours and optional.
+case-sensitive), and the AWS IoT limit of 32768 characters. ``sha256``, ``board``, ``image_index`` and
+``requires`` are ours and optional.
 
 Nordic's device library never reads ``operation``, so documents without it work there and are in the field.
 They are accepted here too: the image itself tells what it is. An operation that is *there* and unknown is
@@ -18,7 +18,8 @@ from typing import Annotated, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from bridge.cloud.location import LocationError, location_url
+from bridge.cloud.location import LocationError, location_url, mirror_urls
+from bridge.cloud.requirements import NOTHING, RequirementError, Requirements, read_requirements
 from bridge.errors import ImageRefusedError
 
 Operation = Literal["app_fw_update", "modem_fw_update"]
@@ -55,9 +56,11 @@ class JobDocument(BaseModel):
         fw_version: Version that the image is said to have, without a leading ``v``.
         size_bytes: Size that the image is said to have.
         url: Where the image is; absolute, ``http`` or ``https``, query and port as in the document.
+        mirrors: Where else it is, should the first server fail.
         sha256: Digest of the image file, 64 lower-case hexadecimal digits.
         board: Board or chip the image is for.
         image_index: Image number in MCUboot's sense.
+        requires: What the board must have already.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -66,9 +69,11 @@ class JobDocument(BaseModel):
     fw_version: str | None = None
     size_bytes: Annotated[int, Field(gt=0, le=_MAX_SIZE_BYTES)] | None = None
     url: Annotated[str, Field(repr=False)]
+    mirrors: Annotated[tuple[str, ...], Field(repr=False)] = ()
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     board: str | None = None
     image_index: Annotated[int, Field(ge=0, le=MAX_IMAGE_INDEX)] = 0
+    requires: Requirements = NOTHING
 
     def to_dict(self) -> dict[str, object]:
         """The document as JSON members, in the single-URL shape; :func:`parse_document` reads it back."""
@@ -76,10 +81,11 @@ class JobDocument(BaseModel):
             "operation": self.operation,
             "fwversion": self.fw_version,
             "size": self.size_bytes,
-            "location": {"url": self.url},
+            "location": {"url": self.url, **({"mirrors": list(self.mirrors)} if self.mirrors else {})},
             "sha256": self.sha256,
             "board": self.board,
             "image_index": self.image_index or None,
+            "requires": self.requires.to_dict() or None,
         }
         return {name: value for name, value in members.items() if value is not None}
 
@@ -102,18 +108,26 @@ def parse_document(document: object) -> JobDocument:
     _check_length(document)
     try:
         url = location_url(document.get("location"))
+        mirrors = mirror_urls(document.get("location"))
     except LocationError as error:
         # An operation nobody knows may well have no location: say the more telling thing first.
         _operation(document)
         raise DocumentError(f"job document: {error.member} {error}", reason=error.reason) from None
+    sha256 = _sha256(document)
+    if mirrors and sha256 is None:
+        raise _refuse(
+            "location.mirrors", "needs sha256, by which all servers are known to have the same image"
+        )
     return JobDocument(
         operation=_operation(document),
         fw_version=_version(document),
         size_bytes=_size(document),
         url=url,
-        sha256=_sha256(document),
+        mirrors=mirrors,
+        sha256=sha256,
         board=_text(document, "board", MAX_BOARD_CHARS),
         image_index=_image_index(document),
+        requires=_requires(document),
     )
 
 
@@ -202,6 +216,13 @@ def _sha256(document: Mapping[object, object]) -> str | None:
     if not _SHA256.fullmatch(digest):
         raise _refuse("sha256", "must be 64 hexadecimal digits")
     return digest
+
+
+def _requires(document: Mapping[object, object]) -> Requirements:
+    try:
+        return read_requirements(document.get("requires"))
+    except RequirementError as error:
+        raise DocumentError(f"job document: {error}") from None
 
 
 def _image_index(document: Mapping[object, object]) -> int:

@@ -11,7 +11,7 @@ from typing import Final
 
 from bridge.cloud.document import DocumentError, JobDocument, parse_document
 
-MEMBERS: Final = ("operation", "fwversion", "size", "location", "sha256", "board", "image_index")
+MEMBERS: Final = ("operation", "fwversion", "size", "location", "sha256", "board", "image_index", "requires")
 _LOCATION_MEMBERS: Final = ("url", "protocol", "host", "path")
 _PLACEHOLDER: Final = re.compile(r"\$\{aws:iot:s3-presigned-url(?:-v2)?:([^}]*)\}")
 _AWS_FOTA_URL_CHARS: Final = 253

@@ -60,7 +60,11 @@ class Endpoint:
         """Check what can be checked without a network."""
         if not _is_host(self.host):
             shown = self.host.rpartition("@")[2][:80]  # who writes a password here must not find it in a log
-            raise UsageError(f"{shown!r} is no host name", reason="bad-endpoint")
+            raise UsageError(
+                f"{shown!r} is no host name",
+                reason="bad-endpoint",
+                hint="Give HOST or HOST:PORT, without a scheme in front and a path behind.",
+            )
         if not 0 < self.port < 65536:
             raise UsageError(f"{self.port} is no TCP port", reason="bad-endpoint")
         if not self.client_id or len(self.client_id.encode()) > MAX_CLIENT_ID_BYTES:

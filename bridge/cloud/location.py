@@ -20,6 +20,7 @@ _UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f]")
 _DISPUTED: Final = re.compile(r"[\\\"<>]")
 """RFC 3986 has no place for them; parsers do not agree where a URL ends that holds one, and so which host it names."""
 _PLACEHOLDER: Final = "${"
+_MAX_MIRRORS: Final = 8
 
 
 class LocationError(ValueError):
@@ -55,6 +56,22 @@ def location_url(location: object) -> str:
     if not path:
         raise LocationError("location.path", "names no file")
     return _checked_url(f"{scheme}://{host}/{path}", member="location.path")
+
+
+def mirror_urls(location: object) -> tuple[str, ...]:
+    """The URLs of ``location.mirrors``, which is ours and optional: other places with the same image.
+
+    Raises:
+        LocationError: It is no list of at most eight usable URLs.
+    """
+    mirrors = location.get("mirrors") if isinstance(location, Mapping) else None
+    if mirrors is None:
+        return ()
+    if not isinstance(mirrors, list) or len(mirrors) > _MAX_MIRRORS:
+        raise LocationError("location.mirrors", f"must be a list of at most {_MAX_MIRRORS} URLs")
+    if not all(isinstance(url, str) and url.strip(" ") for url in mirrors):
+        raise LocationError("location.mirrors", "must hold text only")
+    return tuple(_checked_url(url.strip(" "), member="location.mirrors") for url in mirrors)
 
 
 def _text(location: Mapping[object, object], part: str) -> str:

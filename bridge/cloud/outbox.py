@@ -52,13 +52,13 @@ class Ledger:
         self._begun.remove(names)
 
     def sent(self, message_id: int, names: Sequence[str]) -> bool:
-        """The MQTT client has the message, under this id; True when it is confirmed already."""
+        """The MQTT client has the message, under this id; tells whether it is confirmed already."""
         self._begun.remove(names)
-        if message_id in self._early:
+        if early := message_id in self._early:
             self._early.discard(message_id)
-            return True
-        self._pending[message_id] = names
-        return False
+        else:
+            self._pending[message_id] = names
+        return early
 
     def confirmed(self, message_id: int) -> Sequence[str]:
         """Note a confirmation; returns what the message was about, as far as known."""

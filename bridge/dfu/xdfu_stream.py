@@ -5,12 +5,13 @@ that waits for each answer leaves the line idle meanwhile; one that sends the ne
 buffers. Answers come in the order of the commands: ``OK`` when data mode begins, ``#XDATAMODE: 0`` when the announced bytes
 have arrived, and the statuses later, when the line is idle.
 
-What makes it safe to send data before its command was accepted: **no such piece holds the letters "AT"** (in any case). Pieces
-are cut between the two; where that would make them too short, a piece waits until its command was accepted. If a command is
-refused or was garbled, or the board restarts, its data arrive where commands are expected; nothing there begins like one, and
-Serial Modem drops it. The next ``AT#XDFUWRITE`` would be taken, and its bytes appended in the wrong place; but then an answer
-is missing or is ``ERROR``, and the whole transfer starts again. Without RTS/CTS bytes are lost while flash is busy, so then
-nothing is streamed.
+What makes it safe to send data before its command was accepted: **no such piece holds the letters "AT"** (in any case).
+Pieces are cut between the two; where that would make them too short, a piece waits until its command was accepted. If a
+command is refused or was garbled, or the board restarts, its data arrive where commands are expected; nothing there begins
+like one, and Serial Modem drops it. The next ``AT#XDFUWRITE`` would be taken, and its bytes appended in the wrong place; but
+then an answer is missing or is ``ERROR``, and the whole transfer starts again. One loss no answer tells of, here and with
+chunks one by one: a digit of the announced count, which makes the board take fewer bytes; MCUboot then refuses the image.
+Without RTS/CTS bytes are lost while flash is busy, so then nothing is streamed.
 
 Sources: ncs-serial-modem ``app/src/sm_at_host.c`` (data mode begins before ``OK`` is sent; what follows the announced bytes is
 taken as commands; bytes before ``AT`` are ignored; waiting URCs are kept in 4096 bytes and all dropped when these are full),

@@ -166,13 +166,20 @@ class Arrival:
             self._size_bytes = self._received_bytes
             self._news.notify_all()
 
-    def fail(self, error: BridgeError) -> None:
-        """It will never be complete; the file is released for the next one who tries."""
+    def fail(self, error: BridgeError, *, drop: bool = False) -> None:
+        """It will never be complete; the file is released for the next one who tries.
+
+        Args:
+            error: What every reader is told from now on.
+            drop: The bytes are bad: nobody may continue the file, and no reader may see it without them.
+        """
         with self._news:
             self._error = error
-            if self._part is not None:
-                self._part.close()
             self._news.notify_all()
+            if self._part is not None and not self._part.closed:
+                if drop:
+                    self._part.truncate(0)
+                self._part.close()
 
     def _truncate(self, size_bytes: int) -> None:
         self.part.truncate(size_bytes)

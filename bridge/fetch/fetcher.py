@@ -154,6 +154,8 @@ class Fetcher:
             facts = PartFacts(arrival.part.facts.etag, body.size_bytes)
         if arrival.received_bytes == 0 and self._store.take_object(facts):
             return
+        if facts.size_bytes is not None:
+            arrival.part.check_room(facts.size_bytes)  # before anybody sends the first bytes to a board
         arrival.confirm(facts)
         end = self._receive(answer, body)
         if body.size_bytes is None:

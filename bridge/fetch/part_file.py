@@ -52,6 +52,11 @@ class PartFile:
         return self._published
 
     @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._file.closed
+
+    @property
     def size_bytes(self) -> int:
         """Bytes in the file."""
         return os.fstat(self._file.fileno()).st_size
@@ -71,6 +76,20 @@ class PartFile:
             while left:
                 written = os.pwrite(self._file.fileno(), left, offset)
                 offset, left = offset + written, left[written:]
+
+    def check_room(self, size_bytes: int) -> None:
+        """Notice early that the file cannot become so large.
+
+        Raises:
+            BenchError: There is not enough space left (reason ``no-space``).
+        """
+        if self._published:
+            return
+        with disk_errors(self._path.parent):
+            disk = os.fstatvfs(self._file.fileno())
+            taken_bytes = 512 * os.fstat(self._file.fileno()).st_blocks
+            if size_bytes - taken_bytes > disk.f_bavail * disk.f_frsize:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def truncate(self, size_bytes: int) -> None:
         """Forget what is behind."""

@@ -116,12 +116,13 @@ class ImageStore:
         part, sha256, etag = self._arrival.part, self._order.expected_sha256, self._arrival.part.facts.etag
         if not self.has_right_digest():
             found = part.sha256()
-            part.truncate(0)
-            raise CloudError(
+            error = CloudError(
                 f"the image has SHA-256 {found}, {sha256} is expected",
                 reason="wrong-sha256",
                 hint="Was the job document made for another build of this file?",
             )
+            self._arrival.fail(error, drop=True)
+            raise error
         if not part.is_published and sha256 is not None:
             part.publish(self._cache.path(digest_key(sha256)))
         elif not part.is_published and etag is not None:

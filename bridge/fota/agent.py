@@ -4,11 +4,10 @@ import logging
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from typing import Final, Protocol, TypeVar
 
 from bridge import clock
 from bridge.cloud import TAKEN_OVER, JobDocument, JobExecution, JobGoneError, JobStatus, parse_document
-from bridge.errors import BenchError, BridgeError, CloudError, InterruptedUpdateError
+from bridge.errors import BenchError, BridgeError, InterruptedUpdateError
 from bridge.fota.earlier_run import EarlierRun
 from bridge.fota.events import (
     Finished,
@@ -16,16 +15,17 @@ from bridge.fota.events import (
     StageStarted,
     UpdateCanceledError,
     UpdateEvent,
-    Waiting,
 )
+from bridge.fota.job_queue import JobQueue, Jobs
 from bridge.fota.job_result import STATUS, JobResult, result_from
 from bridge.fota.journal import Journal
 from bridge.fota.journal_record import UpdateRecord
 from bridge.fota.journal_values import Report
+from bridge.fota.outage import GO_ON, canceled, through_outage
 from bridge.fota.outcome import outcome_of
 from bridge.fota.policy import Expectations
 from bridge.fota.reconcile import Reconciler, order_of
-from bridge.fota.reporter import JobReporter, JobUpdater
+from bridge.fota.reporter import JobReporter
 from bridge.fota.route import RouteOpener
 from bridge.fota.status_details import StatusDetails
 from bridge.fota.update import Update
@@ -34,31 +34,6 @@ from bridge.fota.window import Admission
 from bridge.image import ImageSource
 
 _log = logging.getLogger(__name__)
-_T = TypeVar("_T")
-
-RETRY_S: Final = 5.0
-"""Pause before a cloud that could not be reached is asked again; a reconnect ends it early."""
-IDLE_WAIT_S: Final = 60.0
-"""Without a notification the next job is asked for this often; a notification can get lost (QoS 1 or not)."""
-GO_ON: Final = "`nrf91-bridge run` with the same options goes on with the job."
-WATCH_S: Final = 2.0
-"""A job in progress that this host's journal does not know is somebody's; before it is taken over the connection must last so
-long. A client that another one with our id throws out comes back after a second or so, and throws us out."""
-MAX_LOOKS: Final = 6
-GATE_TIMEOUT_S: Final = 600.0
-"""How long an update that is ready to be scheduled waits for a cloud that cannot be reached, before it is given up."""
-
-
-class Jobs(JobUpdater, Protocol):
-    """The Jobs client as the agent needs it."""
-
-    def next_job(self) -> JobExecution | None:
-        """The execution at the head of the queue."""
-        ...
-
-    def wake(self) -> None:
-        """End a ``wait_for_job_change``."""
-        ...
 
 
 SourceMaker = Callable[[JobDocument, Callable[[], str]], ImageSource]
@@ -100,16 +75,15 @@ class Agent:
         self._make_source = make_source
         self._options = options or UpdateOptions()
         self._on_event = on_event
-        self._admission = admission or Admission()
+        self._is_shown = True
         self._journal = journal or Journal()
         self._thing = thing
         self._place = place
         self._stop = clock.event()
         self._reconciler = Reconciler(jobs, self._journal, open_route, thing, self._stop)
-        self._settled = False
-        self._left_to_others: set[tuple[str, int]] = set()
-        self._watched: tuple[str, int] | None = None
-        self._looks = 0
+        self._queue = JobQueue(
+            jobs, self._reconciler.run, self._is_known, admission or Admission(), self._show
+        )
 
     def stop(self) -> None:
         """End :meth:`run` soon; may be called from any thread.
@@ -136,8 +110,8 @@ class Agent:
         """
         last: JobResult | None = None
         while not self._stop.is_set():
-            execution = self._next_job()
-            if execution is None or self._waits_for_window(execution) or self._may_be_anothers(execution):
+            execution = self._queue.next()
+            if execution is None:
                 continue
             last = self.work(execution)
             if once or self._stop.is_set():
@@ -157,7 +131,7 @@ class Agent:
         if known is not None and known.outcome in STATUS:
             self._reconciler.report(known, execution)
             result = result_from(known, execution)
-            self._on_event(execution, result.finished)
+            self._show(execution, result.finished)
             return result
         record = self._journal.begin(order)
         reporter = JobReporter(self._jobs, execution, self._stop)
@@ -180,7 +154,7 @@ class Agent:
                 "the end of job %s is not in the journal: %s", result.execution.job_id, error.message
             )
         if isinstance(result.error, UpdateCanceledError) and result.error.reason == TAKEN_OVER:
-            self._left_to_others.add(_identity(result.execution))
+            self._queue.leave_to_others(result.execution)
         if status is not None:
             self._tell(status, result, reporter, record)
 
@@ -205,48 +179,8 @@ class Agent:
                 "the report of job %s is not in the journal: %s", result.execution.job_id, error.message
             )
 
-    def _next_job(self) -> JobExecution | None:
-        try:
-            if not self._settled:
-                self._settled = self._reconciler.run()
-            execution = self._jobs.next_job()
-        except CloudError as error:
-            _log.warning("cannot ask for jobs: %s", error.message)
-            self._jobs.wait_for_job_change(RETRY_S)
-            return None
-        if execution is None or _identity(execution) in self._left_to_others:
-            self._jobs.wait_for_job_change(IDLE_WAIT_S)
-            return None
-        return execution
-
-    def _waits_for_window(self, execution: JobExecution) -> bool:
-        """Leave a queued job in the queue until a maintenance window opens; the queue may change meanwhile."""
-        opens_at = self._admission.opens_at()
-        if opens_at is None or execution.status is not JobStatus.QUEUED:
-            return False
-        text = f"the job waits in the queue for the maintenance window, which opens at {opens_at.isoformat()}"
-        self._on_event(execution, Waiting(Stage.QUEUED, "maintenance-window", text))
-        self._jobs.wait_for_job_change(max(0.0, min(IDLE_WAIT_S, self._admission.left_s())))
-        return True
-
-    def _may_be_anothers(self, execution: JobExecution) -> bool:
-        """Look whether the connection lasts before a job is taken over.
-
-        Of two clients with one id neither connection lasts, and the one that came later must not take the other's work. A
-        look that is cut short is repeated, twice as long each time; the connection ends such a fight before the looks do.
-        """
-        if execution.status is not JobStatus.IN_PROGRESS:
-            return False
-        if self._journal.find_job(order_of(execution, self._thing, self._place)) is not None:
-            return False
-        if self._watched == _identity(execution) or self._looks >= MAX_LOOKS:
-            return False
-        _log.info("job %s is in progress, but not here; looking before it is taken over", execution.job_id)
-        if self._jobs.wait_for_job_change(WATCH_S * 2**self._looks):
-            self._looks += 1
-        else:
-            self._looks, self._watched = 0, _identity(execution)
-        return True
+    def _is_known(self, execution: JobExecution) -> bool:
+        return self._journal.find_job(order_of(execution, self._thing, self._place)) is not None
 
     def _update(self, execution: JobExecution, reporter: JobReporter, record: UpdateRecord) -> JobResult:
         earlier = record.earlier or _earlier_in_cloud(execution)
@@ -255,7 +189,7 @@ class Agent:
         fetch = StageStarted(Stage.FETCH)
         details.take(fetch)
         try:
-            current = self._through_outage(lambda: reporter.milestone(details.to_dict()))
+            current = through_outage(lambda: reporter.milestone(details.to_dict()), self._jobs, self._stop)
             record.taken(current.version_number)
             document = parse_document(current.document)
         except BridgeError as error:
@@ -266,15 +200,26 @@ class Agent:
             for event in events:
                 if details.take(event) and not isinstance(event, Finished):
                     reporter.progress(details.to_dict())
-                self._on_event(execution, event)
+                self._show(execution, event)
                 if isinstance(event, Finished):
                     return JobResult(execution, event, details.to_dict(), update.error)
                 self._stop_if_unwanted(update, reporter)
         raise AssertionError("an update ends with Finished")
 
+    def _show(self, execution: JobExecution, event: UpdateEvent) -> None:
+        """Whoever looks on must not end an update: a pipe that nobody reads any more, or a full disk under its output."""
+        try:
+            self._on_event(execution, event)
+        except Exception:  # noqa: BLE001 - whatever it is, it is not the update
+            if self._is_shown:
+                _log.exception("what happens cannot be shown any more; the work goes on")
+            self._is_shown = False
+        else:
+            self._is_shown = True
+
     def _stop_if_unwanted(self, update: Update, reporter: JobReporter) -> None:
         if reporter.gone is not None:
-            update.stop(_canceled(reporter.gone))
+            update.stop(canceled(reporter.gone))
         elif self._stop.is_set():
             update.stop(InterruptedUpdateError("told to stop", hint=GO_ON))
 
@@ -291,60 +236,30 @@ class Agent:
             try:
                 return parse_document(self._jobs.describe(execution.job_id).document).url
             except JobGoneError as error:
-                raise _canceled(error) from error
+                raise canceled(error) from error
 
         def gate(stage: Stage) -> None:
-            self._through_outage(lambda: reporter.milestone({**details.to_dict(), "stage": stage}))
+            through_outage(
+                lambda: reporter.milestone({**details.to_dict(), "stage": stage}), self._jobs, self._stop
+            )
 
         options = replace(
             self._options,
-            expected=Expectations(document.operation, document.fw_version, document.board),
+            expected=Expectations(document.operation, document.fw_version, document.board, document.requires),
             earlier=earlier,
             image_index=document.image_index,
         )
         source = self._make_source(document, fresh_url)
         return Update(source, self._open_route, options=options, commit_gate=gate, record=record.take)
 
-    def _through_outage(self, ask: Callable[[], _T]) -> _T:
-        """Ask the cloud, again and again while it cannot be reached; a job that is gone cancels the update."""
-        deadline_s = clock.monotonic() + GATE_TIMEOUT_S
-        while True:
-            try:
-                return ask()
-            except JobGoneError as error:
-                raise _canceled(error) from error
-            except CloudError as error:
-                if clock.monotonic() > deadline_s:
-                    raise
-                _log.warning("waiting for the cloud: %s", error.message)
-                self._wait_for_cloud()
-            if self._stop.is_set():
-                raise InterruptedUpdateError("told to stop while the cloud could not be reached", hint=GO_ON)
-
-    def _wait_for_cloud(self) -> None:
-        """A cloud that will never take us again ends our process, but not the job: the next process goes on with it."""
-        try:
-            self._jobs.wait_for_job_change(RETRY_S)
-        except CloudError as error:
-            raise InterruptedUpdateError(f"the cloud is lost for good: {error.message}") from error
-
     def _ended(self, execution: JobExecution, error: BridgeError, details: StatusDetails) -> JobResult:
         """An end before the update line began: no job any more, or a document that makes no sense."""
         finished = Finished(Stage.FETCH, outcome_of(error), error.reason, error.message, None, None, None)
         details.take(finished)
-        self._on_event(execution, finished)
+        self._show(execution, finished)
         return JobResult(execution, finished, details.to_dict(), error)
-
-
-def _identity(execution: JobExecution) -> tuple[str, int]:
-    return execution.job_id, execution.execution_number
 
 
 def _earlier_in_cloud(execution: JobExecution) -> EarlierRun | None:
     in_progress = execution.status is JobStatus.IN_PROGRESS
     return EarlierRun.from_details(execution.status_details) if in_progress else None
-
-
-def _canceled(error: JobGoneError) -> UpdateCanceledError:
-    reason = TAKEN_OVER if error.reason == TAKEN_OVER else None
-    return UpdateCanceledError(f"not wanted any more: {error.message}", reason=reason)

@@ -43,7 +43,13 @@ def check_board(identity: BoardIdentity, ordered: str | None) -> None:
     """Refuse an image that was ordered for another board (reason ``wrong-board``)."""
     wanted = chip_of(ordered)
     found = chip_of(identity.model) or chip_of(identity.hardware_version)
-    if ordered and (wanted is None or (found is not None and wanted != found)):
+    if ordered and wanted is None:
+        raise ImageRefusedError(
+            f"the image is for {ordered}, which is no nRF91 board or chip",
+            reason="wrong-board",
+            hint="Name one such as nrf9151dk, nrf9160 or thingy91x, and take the image that was built for it.",
+        )
+    if ordered and found is not None and wanted != found:
         raise ImageRefusedError(
             f"the image is for {ordered}, but the board is {identity.model or identity.hardware_version}",
             reason="wrong-board",

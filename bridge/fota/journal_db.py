@@ -163,8 +163,12 @@ def reading(file: Path) -> Iterator[sqlite3.Connection]:
         UsageError: There is none (``no-journal``).
         BenchError: It cannot be read.
     """
-    if not file.exists():
-        raise UsageError(f"there is no journal {file}", reason="no-journal")
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(f"there is no journal {file}", reason="no-journal") from error
+    except OSError as error:
+        raise unusable_error(file, error) from error
     try:
         connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         try:

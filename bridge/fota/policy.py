@@ -1,15 +1,16 @@
 """What may be installed: an image is compared with what was ordered and with what the board is, before anything is written.
 
 Every refusal is an ``ImageRefusedError`` with a code and a sentence; the job becomes REJECTED with both. The rules are in
-:mod:`~bridge.fota.hardware_policy`, :mod:`~bridge.fota.room_policy` and :mod:`~bridge.fota.version_policy`; from where an
-image may come is in :mod:`bridge.fetch.hosts`, when it may be installed in :mod:`~bridge.fota.window` and
-:mod:`~bridge.fota.supply`.
+:mod:`~bridge.fota.hardware_policy`, :mod:`~bridge.fota.requirement_policy`, :mod:`~bridge.fota.room_policy` and
+:mod:`~bridge.fota.version_policy`; from where an image may come is in :mod:`bridge.fetch.hosts`, when it may be installed in
+:mod:`~bridge.fota.window` and :mod:`~bridge.fota.supply`.
 """
 
 from dataclasses import dataclass, field
 from typing import Final
 
 from bridge.board import BoardIdentity
+from bridge.cloud.requirements import NOTHING, Requirements
 from bridge.errors import ImageRefusedError
 from bridge.fota import version_policy
 from bridge.fota.hardware_policy import (
@@ -20,6 +21,7 @@ from bridge.fota.hardware_policy import (
     check_family,
     remarks_on_chip,
 )
+from bridge.fota.requirement_policy import check_requirements
 from bridge.fota.room_policy import FLASH_SIZE_BYTES, check_room, find_room
 from bridge.fota.supply import SupplyRules
 from bridge.image import FirmwareImage, ImageHead, ImageKind
@@ -52,11 +54,13 @@ class Expectations:
         operation: ``app_fw_update`` or ``modem_fw_update``, as in AWS FOTA job documents.
         version: Version that the image is said to have.
         board: Board or chip that it is meant for, such as ``nrf9151dk`` or ``nrf9151dk/nrf9151/ns``.
+        requires: What the board must have already.
     """
 
     operation: str | None = None
     version: str | None = None
     board: str | None = None
+    requires: Requirements = NOTHING
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ def check_head(
     _check_size(size_bytes, policy)
     check_board(identity, expected.board)
     check_built_for(head, identity, expected.board)
+    check_requirements(identity, expected.requires)
     _check_content(head, size_bytes, identity, expected, policy)
     return [
         *remarks_on_chip(head, identity),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bridge.cloud import Endpoint, JobDocument, JobExecution, JobsClient, JobsLink
@@ -11,6 +12,7 @@ from bridge.fetch import Download, DownloadOptions, HostRules
 from bridge.fota.agent import Agent, SourceMaker
 from bridge.fota.events import UpdateEvent
 from bridge.fota.journal import Journal
+from bridge.fota.mirrored_source import MirroredSource
 from bridge.fota.route import RouteOpener
 from bridge.fota.update_options import UpdateOptions
 from bridge.fota.window import Admission
@@ -37,11 +39,17 @@ class DownloadSettings:
 
 
 def source_maker(settings: DownloadSettings) -> SourceMaker:
-    """A function that starts the download named by a job document."""
+    """A function that starts the download named by a job document; only its first place can be asked for a fresh URL."""
 
     def start(document: JobDocument, fresh_url: Callable[[], str]) -> ImageSource:
-        download = Download(
-            document.url,
+        if not document.mirrors:
+            return download(document, document.url, fresh_url)
+        later = [partial(download, document, url, None) for url in document.mirrors]
+        return MirroredSource([partial(download, document, document.url, fresh_url), *later])
+
+    def download(document: JobDocument, url: str, fresh_url: Callable[[], str] | None) -> ImageSource:
+        started = Download(
+            url,
             cache_dir=settings.cache_dir,
             expected_size=document.size_bytes,
             expected_sha256=document.sha256,
@@ -51,8 +59,8 @@ def source_maker(settings: DownloadSettings) -> SourceMaker:
             rules=settings.rules,
             options=settings.options,
         )
-        download.start()
-        return download
+        started.start()
+        return started
 
     return start
 

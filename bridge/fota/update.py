@@ -122,6 +122,12 @@ class Update:
                 )
             self.error = error
             _log.info("update ended in stage %s: %s", error.stage, error.message)
+        except Exception as bug:
+            if self._may_be_scheduled:
+                raise  # how it ends is not known here; the next start asks the board
+            # A job that makes us fall over must not be the first one of the queue for ever.
+            _log.exception("this is a bug in nrf91-bridge; please report the lines below")
+            self.error = BridgeError(f"a bug ended the update: {type(bug).__name__}", stage=self._stage)
         finally:
             self._source.close()
         yield self._finished()

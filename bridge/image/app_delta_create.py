@@ -6,7 +6,8 @@ import lzma
 from types import ModuleType
 from typing import Final
 
-from bridge.errors import ImageRefusedError, UsageError
+from bridge.errors import ImageRefusedError
+from bridge.extras import missing_extra
 from bridge.image.app_delta import MAX_IMAGE_BYTES, AppDeltaInfo, DeltaEnd, encode_header
 from bridge.image.app_delta_rebuild import rebuild
 from bridge.image.application_file import ApplicationFile
@@ -107,11 +108,7 @@ def _import_detools() -> ModuleType:
     try:
         import detools  # noqa: PLC0415
     except ImportError as error:
-        raise UsageError(
-            f"making application deltas needs {error.name or 'detools'}, which is not installed",
-            reason="missing-extra",
-            hint="Install it with: pip install 'nrf91-bridge[delta]'",
-        ) from error
+        raise missing_extra("making application deltas needs", error, "delta") from error
     return detools  # type: ignore[no-any-return]
 
 

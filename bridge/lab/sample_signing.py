@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from bridge.errors import UsageError
+from bridge.extras import missing_extra
 
 HEADER_BYTES: Final = 0x200
 """Header with padding, as in every nRF91 build."""
@@ -75,14 +76,12 @@ def _create(
     unsigned: Path, version: str, key: ec.EllipticCurvePublicKey, signature: bytes, settings: dict[str, Any]
 ) -> Any:
     try:
-        import click  # noqa: PLC0415 - comes with imgtool
-        from imgtool.image import Image  # noqa: PLC0415 - only the lab needs it
+        from imgtool.image import Image  # noqa: PLC0415, I001 - only the lab needs it
         from imgtool.keys import ECDSA256P1Public  # noqa: PLC0415
         from imgtool.version import decode_version  # noqa: PLC0415
+        import click  # noqa: PLC0415 - comes with imgtool
     except ImportError as error:
-        raise UsageError(
-            "sample images need imgtool", reason="missing-extra", hint="Install nrf91-bridge[lab]."
-        ) from error
+        raise missing_extra("sample images need", error, "lab") from error
     try:
         image = Image(version=decode_version(version), **settings)
         image.load(str(unsigned))

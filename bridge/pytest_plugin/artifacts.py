@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import re
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any, Final, cast
 
 from bridge.board import BoardIdentity
 from bridge.errors import BridgeError
+from bridge.pytest_plugin.device import DeviceUnderTest
 from bridge.pytest_plugin.log import BoardLog
 from bridge.pytest_plugin.updates import Story
 from bridge.redaction import redact_text, redact_value
@@ -46,6 +48,7 @@ class TestRecord:
         duration_s: How long setup, call and teardown took.
         began_at: When it began, epoch seconds.
         checks: More that must be true when the test's own code has passed.
+        board_is_gone: Tells whether its port went away.
     """
 
     __test__ = False  # for pytest, which takes it for tests
@@ -66,6 +69,17 @@ class TestRecord:
     duration_s: float = 0.0
     began_at: float = field(default_factory=time.time)
     checks: list[Callable[[], None]] = field(default_factory=list)
+    board_is_gone: Callable[[], bool] = field(default=lambda: False, repr=False)
+    _faults_told: int = field(default=0, repr=False)
+
+    def put_on(self, device: DeviceUnderTest) -> None:
+        """Say on which board the test is."""
+        self.board, self.port, self.model = device.name, device.where, device.model
+        self.is_virtual, self.board_is_gone = device.is_virtual, device.is_gone
+
+    def add_failure(self, text: str) -> None:
+        """What pytest tells; a failure while a test is cleaned up does not hide the one before it."""
+        self.failure = text if self.failure is None else f"{self.failure}\n\n{text}"
 
     def check(self) -> None:
         """What must be true after every test, whatever it was about.
@@ -73,10 +87,19 @@ class TestRecord:
         Raises:
             AssertionError: The firmware crashed on the way, or something was done twice.
         """
-        faults = self.log.faults()
-        assert not faults, "the board's log has fault texts:\n" + "\n".join(faults)
+        self.check_faults()
         for check in self.checks:
             check()
+
+    def check_faults(self) -> None:
+        """The log has no fault texts, but for those that were told already.
+
+        Raises:
+            AssertionError: It has.
+        """
+        faults = self.log.faults()
+        told, self._faults_told = self._faults_told, len(faults)
+        assert len(faults) <= told, "the board's log has fault texts:\n" + "\n".join(faults[told:])
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON, without secrets."""
@@ -123,20 +146,45 @@ def test_directory(root: Path, nodeid: str) -> Path:
 test_directory.__test__ = False  # type: ignore[attr-defined]
 
 
+def check_place(root: Path) -> None:
+    """Make the directory for artefacts, if it is not there.
+
+    Raises:
+        pytest.UsageError: Nothing can be written there.
+    """
+    import pytest  # noqa: PLC0415
+
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        raise pytest.UsageError(
+            f"nrf91: artefacts cannot be kept in {root}: {error.strerror}. See --nrf91-artifacts."
+        ) from error
+
+
 def write_artifacts(root: Path, record: TestRecord) -> Path:
-    """Call all writers for a test.
+    """Call all writers for a test; what an earlier run has left in its directory goes.
 
     Returns:
         The test's directory.
+
+    Raises:
+        OSError: It cannot be made.
     """
     directory = test_directory(root, record.nodeid)
     directory.mkdir(parents=True, exist_ok=True)
+    for left in directory.iterdir():
+        if left.is_file():
+            left.unlink()
     for name, writer in _writers.items():
         try:
             writer(directory, record)
         except Exception as error:  # noqa: BLE001 - one broken writer must not end the run
             _log.warning("%s of %s was not written: %r", name, record.nodeid, error)
-            (directory / "not-written.txt").write_text(f"{name}: {error!r}\n", encoding="utf-8")
+            with (directory / "not-written.txt").open("a", encoding="utf-8") as file:
+                file.write(f"{name}: {error!r}\n")
     return directory
 
 

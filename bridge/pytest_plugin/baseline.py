@@ -59,7 +59,7 @@ def restore(device: DeviceUnderTest, baseline: Baseline, images: Images) -> list
     """
     done: list[str] = []
     try:
-        identity = _look(device)
+        identity = look(device)
         if baseline.modem is not None and modem_release(baseline.modem) != modem_release(
             identity.modem_version
         ):
@@ -69,7 +69,7 @@ def restore(device: DeviceUnderTest, baseline: Baseline, images: Images) -> list
             baseline.application, identity.application_version
         ):
             _write(device, images.baseline, f"application {baseline.application}", done)
-        left = baseline.differences(_look(device))
+        left = baseline.differences(look(device))
     except BridgeError as error:
         raise _dirty(device, error.message) from error
     if left:
@@ -77,8 +77,12 @@ def restore(device: DeviceUnderTest, baseline: Baseline, images: Images) -> list
     return done
 
 
-def _look(device: DeviceUnderTest) -> BoardIdentity:
-    """Ask the board; one that does not answer gets its supply switched once, if the bench can."""
+def look(device: DeviceUnderTest) -> BoardIdentity:
+    """Ask the board; one that does not answer gets its supply switched once, if the bench can.
+
+    Raises:
+        BridgeError: It does not answer then either.
+    """
     try:
         return device.identify()
     except BridgeError as error:
@@ -105,7 +109,7 @@ def _write(device: DeviceUnderTest, image: Path, what: str, done: list[str]) -> 
     )
     if story.outcome is not Outcome.SUCCEEDED:
         raise BenchError(f"{what} could not be written: {story.finished.message}", reason="board-dirty")
-    done.append(f"{what} restored")
+    done.append(f"{what} restored on {device.name}")
 
 
 def _dirty(device: DeviceUnderTest, why: str) -> BenchError:

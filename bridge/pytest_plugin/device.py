@@ -1,20 +1,22 @@
 """The board under test: one handle that tests talk to, whatever answers on its port."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from bridge.board import Board, BoardIdentity, BootReport, Modem
 from bridge.board.answering import open_answering
-from bridge.board.ports import choose_port
+from bridge.board.ports import choose_port, list_ports
 from bridge.board.power import PowerControl
 from bridge.board.smp_board import SmpBoard
-from bridge.errors import BenchError
+from bridge.errors import BenchError, BoardNotFoundError
 from bridge.fota.bench_file import BenchBoard
 from bridge.fota.choose_route import RouteOptions, Transport, route_opener
 from bridge.fota.route import RouteOpener
 
+_USUAL_BAUD: Final = 115_200
 _SMP: Final = frozenset({Transport.SMP, Transport.MODEM_SMP})
 
 
@@ -44,6 +46,26 @@ class DeviceUnderTest:
             BoardNotFoundError: It is not connected.
         """
         return choose_port(self.bench_board.port, self.bench_board.serial_number or None)
+
+    @property
+    def where(self) -> str:
+        """Its port, or how it would be found if it were there; for people."""
+        try:
+            return self.port
+        except BoardNotFoundError:
+            return f"serial number {self.bench_board.serial_number}"
+
+    def is_gone(self) -> bool:
+        """Its port is not there; of ports on other hosts nobody can tell, and virtual boards lose theirs on purpose."""
+        if self.is_virtual:
+            return False
+        try:
+            port = self.port
+        except BoardNotFoundError:
+            return True
+        if "://" in port:
+            return False
+        return not Path(port).exists() if "/" in port else port not in {one.device for one in list_ports()}
 
     @property
     def model(self) -> str | None:
@@ -139,6 +161,20 @@ class DeviceUnderTest:
     def version(self) -> str:
         """Version of the running application, without a leading ``v``."""
         return (self.identify().application_version or "").removeprefix("v")
+
+    def flash_command(
+        self, image: Path, transport: str | None, policy: Mapping[str, object]
+    ) -> tuple[str, ...]:
+        """The command that writes an image as an update in a test does, without the port."""
+        spec = self.bench_board
+        flags = {
+            f"--transport={transport or spec.transport}": (transport or spec.transport) != Transport.AUTO,
+            f"--baud={spec.baud}": spec.baud != _USUAL_BAUD,
+            "--no-flow-control": not spec.flow_control,
+            "--allow-downgrade": bool(policy.get("allow_downgrade")),
+            "--allow-same-version": bool(policy.get("allow_same_version")),
+        }
+        return "flash", str(image.absolute()), *(flag for flag, is_given in flags.items() if is_given)
 
     def route(self, transport: str | None = None, **options: object) -> RouteOpener:
         """The way into its flash, for an update; the port is given free for it.

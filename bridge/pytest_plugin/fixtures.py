@@ -1,17 +1,17 @@
 """The fixtures. All names begin with ``nrf91_``; a suite that wants shorter ones makes an alias in its ``conftest.py``."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from bridge.pytest_plugin.keys import RECORD, SESSION
+from bridge.pytest_plugin.keys import SESSION
 from bridge.pytest_plugin.markers import needs_of
 
 if TYPE_CHECKING:
     from bridge.board import Modem
-    from bridge.pytest_plugin.artifacts import TestRecord
     from bridge.pytest_plugin.cloud import CloudUnderTest, Thing
     from bridge.pytest_plugin.device import DeviceUnderTest
     from bridge.pytest_plugin.faults import BoardFaults
@@ -34,11 +34,22 @@ def _session(request: pytest.FixtureRequest) -> "BenchSession":
     return session
 
 
+@contextmanager
+def _bench_errors() -> Iterator[None]:
+    """What goes wrong before a test has begun is not the product's fault."""
+    from bridge.errors import BridgeError  # noqa: PLC0415
+    from bridge.pytest_plugin.reporting import as_bench_error  # noqa: PLC0415
+
+    try:
+        yield
+    except BridgeError as error:
+        raise as_bench_error(error) from error
+
+
 @pytest.fixture
 def nrf91_log(request: pytest.FixtureRequest) -> "BoardLog":
     """What goes over the board's cable in this test; it is searched for what a crashing firmware says after each test."""
-    log: BoardLog = request.node.stash[RECORD].log
-    return log
+    return _session(request).record().log
 
 
 @pytest.fixture(scope=_board_scope)
@@ -47,17 +58,13 @@ def nrf91_board(request: pytest.FixtureRequest) -> Iterator["DeviceUnderTest"]:
     from bridge.errors import BoardNotFoundError  # noqa: PLC0415
 
     session = _session(request)
-    record: TestRecord | None = request.node.stash.get(RECORD, None)
-    context = session.device(needs_of(request.node), record)
+    context = session.device(needs_of(request.node))
     try:
         device = context.__enter__()
     except BoardNotFoundError as error:
         if session.settings.flag("require") or error.reason not in {"no-board", "port-missing"}:
             raise
         pytest.skip(f"no board: {error.message} (--nrf91-require makes this an error)")
-    if record is not None:
-        record.board, record.port, record.model = device.name, device.port, device.model
-        record.is_virtual = device.is_virtual
     try:
         yield device
     finally:
@@ -85,7 +92,8 @@ def nrf91_cloud(request: pytest.FixtureRequest) -> "CloudUnderTest":
 @pytest.fixture
 def nrf91_thing(nrf91_cloud: "CloudUnderTest", nrf91_board: "DeviceUnderTest") -> "Thing":
     """The board's thing: with the local cloud a new one for each test, with AWS the one that the bench file names."""
-    return nrf91_cloud.thing_of(nrf91_board.bench_board)
+    with _bench_errors():
+        return nrf91_cloud.thing_of(nrf91_board.bench_board)
 
 
 @pytest.fixture
@@ -99,9 +107,10 @@ def nrf91_deploy(
     """Makes jobs of images, and has the bridge work them: ``nrf91_deploy(image).work()``."""
     from bridge.pytest_plugin.jobs import JobBench  # noqa: PLC0415
 
-    record = request.node.stash[RECORD]
+    record = _session(request).record()
     bench = JobBench(nrf91_board, nrf91_cloud, nrf91_thing, tmp_path / "nrf91-jobs", record.stories.append)
-    stale = bench.purge()
+    with _bench_errors():
+        stale = bench.purge()
     if stale:
         record.notes.append(f"stale jobs of {nrf91_thing.name} were deleted: {', '.join(stale)}")
     record.checks.append(bench.check_no_second_download)
@@ -114,7 +123,7 @@ def nrf91_update(request: pytest.FixtureRequest, nrf91_board: "DeviceUnderTest")
     """Writes an image without any cloud, and proves it: ``nrf91_update(image).outcome``."""
     from bridge.pytest_plugin.updates import Updater  # noqa: PLC0415
 
-    return Updater(nrf91_board, request.node.stash[RECORD].stories.append)
+    return Updater(nrf91_board, _session(request).record().stories.append)
 
 
 @pytest.fixture

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from bridge.errors import UsageError
+from bridge.extras import missing_extra
 from bridge.fota.bench_file import Bench, BenchBoard
 
-_NORDIC_BOARDS: Final = ("nrf9160dk", "nrf9161dk", "nrf9151dk", "nrf9131ek", "thingy91x", "thingy91")
+NORDIC_BOARDS: Final = ("nrf9160dk", "nrf9161dk", "nrf9151dk", "nrf9131ek", "thingy91x", "thingy91")
+"""Board models with an nRF91; longer names first."""
 _REQUIRED: Final = ("connected", "id", "platform")
 
 
@@ -40,9 +42,7 @@ def _entries(path: Path) -> list[Mapping[str, Any]]:
     try:
         import yaml  # noqa: PLC0415 - only for maps
     except ImportError as error:
-        raise UsageError(
-            "reading a hardware map needs PyYAML", reason="missing-extra", hint="Install nrf91-bridge[hil]."
-        ) from error
+        raise missing_extra("reading a hardware map needs", error, "hil") from error
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -94,7 +94,7 @@ def _model(entry: Mapping[str, Any]) -> str | None:
     platforms = entry["platform"] if isinstance(entry["platform"], list) else [entry["platform"]]
     for platform in platforms:
         name = str(platform).split("/")[0].split("@")[0]
-        for board in _NORDIC_BOARDS:
+        for board in NORDIC_BOARDS:
             if name == board or name.startswith(f"{board}_"):
                 return board
     return None

@@ -3,6 +3,7 @@
 Suites that use none of its fixtures pay for reading this module and nothing else, and see no line of it.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 BENCH_PROPERTY = "nrf91_bench_error"
 _DESELECTED = "nrf91_deselected"
+_NO_BOARD = "no board: "
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,7 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                     item.add_marker(skip)
             return
         raise pytest.UsageError(
-            f"nrf91: {error.message}" + (f" {error.hint}" if error.hint else "")
+            f"nrf91: {error.message}." + (f" {error.hint}" if error.hint else "")
         ) from error
     left_out = []
     for item in with_board:
@@ -76,9 +78,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in gone]
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Find out now, and not after an hour, that settings were not read or artefacts cannot be kept."""
+    if session.config.stash[SESSION].is_used:
+        from bridge.pytest_plugin.ini_check import check_ini_file  # noqa: PLC0415
+
+        check_ini_file(session.config)
+    artifacts = session.config.stash[SESSION].settings.path("artifacts")
+    if artifacts is not None and not session.config.option.collectonly:
+        from bridge.pytest_plugin.artifacts import check_place  # noqa: PLC0415
+
+        check_place(artifacts)
+
+
 @pytest.hookimpl
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """A worker of pytest-xdist hands over what it has left out, and why."""
+    listed = session.config.option.collectonly or exitstatus == pytest.ExitCode.USAGE_ERROR
+    session.config.stash[SESSION].ran = not listed
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output[_DESELECTED] = session.config.stash[SESSION].deselected
@@ -103,15 +120,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     ]
     notes = [str(value) for name, value in properties if name == "nrf91_note"]
     bench_errors = sum(name == BENCH_PROPERTY for name, _ in properties)
-    if not (session.deselected or notes or bench_errors):
+    skipped = Counter(_skip_reason(report) for report in terminalreporter.stats.get("skipped", ()))
+    del skipped[None]
+    if not (session.deselected or notes or bench_errors or skipped):
         return
     terminalreporter.section("nRF91 bench")
     for reason, count in sorted(session.deselected.items()):
         terminalreporter.line(f"{count} deselected: {reason}")
+    for why, count in skipped.items():
+        terminalreporter.line(f"{count} skipped: {why}")
     for note, count in Counter(notes).items():
         terminalreporter.line(note if count == 1 else f"{note} ({count} times)")
     if bench_errors:
         terminalreporter.line(f"{bench_errors} bench errors: they say nothing about the product")
+
+
+def _skip_reason(report: pytest.TestReport) -> str | None:
+    """Why there was no board, if that is why a test was skipped."""
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+    reason = text.removeprefix("Skipped: ")
+    return reason if reason.startswith(_NO_BOARD) else None
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -120,12 +148,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if session is None:
         return
     artifacts = session.settings.path("artifacts")
-    if artifacts is not None and not hasattr(config, "workerinput"):
+    if artifacts is not None and session.ran and not hasattr(config, "workerinput"):
         from bridge.pytest_plugin.artifacts import write_session  # noqa: PLC0415
         from bridge.pytest_plugin.run_report import write_run_report  # noqa: PLC0415
 
-        write_session(artifacts, session.facts())
-        write_run_report(artifacts, session.began_at, session.shown_facts())
+        try:
+            write_session(artifacts, session.facts())
+            write_run_report(artifacts, session.began_at, session.shown_facts())
+        except OSError as error:
+            sys.stderr.write(f"nrf91: the report was not written: {error}\n")
     session.close()
 
 
@@ -139,23 +170,29 @@ def _record(item: pytest.Item) -> "TestRecord | None":
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Write down what goes over the cable from before the first fixture until after the last."""
-    needs = item.stash.get(NEEDS, None)
-    if needs is None or not needs.board:
-        return (yield)
-    from bridge.pytest_plugin.artifacts import TestRecord  # noqa: PLC0415
-
-    record = item.stash[RECORD] = TestRecord(item.nodeid)
-    with record.log.recording():
+    with item.config.stash[SESSION].running(item):
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """After the test's own assertions: nothing may have crashed, and nothing may have been fetched twice."""
+    board = item.config.stash[SESSION].board
+    if (record := _record(item)) is not None and record.board is None and board is not None:
+        record.put_on(board)  # which an earlier test has set up, with --nrf91-scope
+    result = yield
+    if (record := _record(item)) is not None:
+        record.check()
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """Nothing may have crashed while the fixtures cleaned up either."""
     result = yield
     record = _record(item)
-    if record is not None:
-        record.check()
+    if record is not None and record.outcome == "passed":
+        record.check_faults()
     return result
 
 
@@ -176,5 +213,8 @@ def pytest_runtest_makereport(
         from bridge.pytest_plugin import recordings  # noqa: F401, PLC0415 - it registers its writers
         from bridge.pytest_plugin.artifacts import write_artifacts  # noqa: PLC0415
 
-        write_artifacts(artifacts, record)
+        try:
+            write_artifacts(artifacts, record)
+        except OSError as error:
+            report.user_properties.append(("nrf91_note", f"artefacts were not written: {error}"))
     return report

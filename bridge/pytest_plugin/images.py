@@ -93,13 +93,13 @@ class Images:
         Raises:
             BenchError: There are not so many.
         """
-        found = sorted(
-            (one for one in self._found if one.image.kind is ImageKind.APPLICATION),
-            key=lambda one: full_version(one.version) or (0, 0, 0, 0),
-        )
-        if place >= len(found):
+        by_version: dict[tuple[int, ...], Path] = {}
+        for one in self._found:
+            if one.image.kind is ImageKind.APPLICATION:  # of which a build leaves several files
+                by_version.setdefault(full_version(one.version) or (0, 0, 0, 0), one.path)
+        if place >= len(by_version):
             raise _missing(f"{place + 1} application images with different versions")
-        return found[place].path
+        return by_version[sorted(by_version)[place]]
 
     @property
     def baseline(self) -> Path:

@@ -176,6 +176,8 @@ class JobBench:
             AssertionError: The bridge says SUCCEEDED, and board, cloud and bridge do not agree on it.
         """
         story = Story(job.image.name if job.image else "", job=job.job_id)
+        if job.image is not None:
+            story.command = self.device.flash_command(job.image, transport, policy)
 
         def take(_execution: JobExecution, event: UpdateEvent) -> None:
             story.take(event)
@@ -193,7 +195,7 @@ class JobBench:
             **policy,
         ) as agent:
             result = agent.run(once=True)
-        story.error = result.error if result is not None else None
+        story.end(result.error if result is not None else None)
         view = job.cloud
         story.status = view.status
         self._note(story)

@@ -3,6 +3,7 @@
 Sources of the fault texts: Zephyr ``kernel/fatal.c`` (``>>> ZEPHYR FATAL ERROR``), ``arch/arm/core/cortex_m/fault.c`` (``*****
 BUS FAULT *****``), ``include/zephyr/sys/__assert.h`` (``ASSERTION FAIL``); TF-M ``tfm_hal_platform.c`` (``FATAL ERROR``);
 nRF Connect SDK ``lib/nrf_modem_lib`` (``Modem has crashed``, ``Modem error``).
+A core dump on the console begins with ``#CD:BEGIN#`` (Zephyr ``subsys/debug/coredump/coredump_backend_logging.c``).
 """
 
 import re
@@ -18,7 +19,7 @@ from bridge.redaction import redact_text
 
 _FAULTS: Final = re.compile(
     r"ZEPHYR FATAL ERROR|ASSERTION FAIL|\*{3,} [A-Z -]*FAULT \*{3,}|FATAL ERROR: |Kernel panic|Kernel oops|"
-    r"Stack overflow|SecureFault|Modem has crashed|Modem error: 0x|Halting system",
+    r"#CD:BEGIN#|Stack overflow|SecureFault|Modem has crashed|Modem error: 0x|Halting system",
     re.IGNORECASE,
 )
 _LINE_END: Final = re.compile(r"[\r\n]+")
@@ -46,6 +47,7 @@ class BoardLog:
 
     Attributes:
         expected_faults: Patterns of fault texts that a test provokes on purpose; they are no finding.
+        began_s: When it began, on the monotonic clock.
     """
 
     def __init__(self) -> None:
@@ -53,7 +55,7 @@ class BoardLog:
         self._chunks: list[Chunk] = []
         self._text = ""
         self._changed = threading.Condition()
-        self._began_s = time.monotonic()
+        self.began_s = time.monotonic()
 
     @contextmanager
     def recording(self) -> Iterator["BoardLog"]:
@@ -63,7 +65,7 @@ class BoardLog:
 
     def _take(self, port: str, direction: Direction, data: bytes) -> None:
         with self._changed:
-            self._chunks.append(Chunk(time.monotonic() - self._began_s, port, direction, data))
+            self._chunks.append(Chunk(time.monotonic() - self.began_s, port, direction, data))
             if direction == "in" and data:
                 self._text += data.decode("ascii", "backslashreplace")
                 self._changed.notify_all()

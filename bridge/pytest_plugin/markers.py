@@ -22,6 +22,8 @@ MARKERS: Final = (
     "nrf91_virtual(reason): needs a virtual board, and why",
     "nrf91_build(**options): how a virtual board is built for it, see VirtualBoard; real boards are as they are",
 )
+KINDS: Final = ("application", "modem-delta", "modem-full", "mcuboot-bootloader")
+"""Kinds of firmware that a marker can name."""
 _FIRMWARE: Final = {"xdfu": "serial-modem", "smp": "smp", "modem-smp": "fmfu", "recovery": "mcuboot"}
 _NEEDS_A_BOARD: Final = frozenset(
     {"nrf91_board", "nrf91_modem", "nrf91_update", "nrf91_deploy", "nrf91_log", "nrf91_faults", "nrf91_job"}
@@ -120,10 +122,14 @@ def needs_of(item: pytest.Item) -> Needs:
         )
     elif "nrf91_faults" in names:
         reason = "it injects faults into the board and its cable"
-    needs = Needs(
+    return Needs(
         board=bool(names & _NEEDS_A_BOARD),
-        route=str(route.args[0]) if route is not None else None,
-        kinds=frozenset(str(kind) for marker in item.iter_markers("nrf91_kind") for kind in marker.args),
+        route=None if route is None else _names(item, route, "route", ROUTES)[0],
+        kinds=frozenset(
+            kind
+            for marker in item.iter_markers("nrf91_kind")
+            for kind in _names(item, marker, "kind of firmware", KINDS)
+        ),
         images="nrf91_images" in names,
         power=item.get_closest_marker("nrf91_power") is not None,
         network=item.get_closest_marker("nrf91_network") is not None,
@@ -131,8 +137,15 @@ def needs_of(item: pytest.Item) -> Needs:
         virtual=reason,
         options=options,
     )
-    if needs.route not in (None, *ROUTES):
-        raise pytest.UsageError(
-            f"{item.nodeid}: there is no route {needs.route!r}; choose one of {', '.join(ROUTES)}"
-        )
-    return needs
+
+
+def _names(item: pytest.Item, marker: pytest.Mark, what: str, known: tuple[str, ...]) -> list[str]:
+    """What a marker names; a word with a slip in it would leave a test out everywhere, and nobody would notice."""
+    names = [str(name) for name in marker.args]
+    wrong = next((name for name in names if name not in known), None)
+    if wrong is None and names:
+        return names
+    said = "names none" if wrong is None else f"names {wrong!r}"
+    raise pytest.UsageError(
+        f"{item.nodeid}: {marker.name} is to name a {what}, and {said}; choose one of {', '.join(known)}"
+    )

@@ -9,19 +9,22 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 from bridge import clock
-from bridge.board.ports import choose_port, list_ports
+from bridge.board.ports import choose_port, list_ports, usb_identity
 from bridge.errors import BenchError, UsageError
 from bridge.fota.bench_file import Bench, BenchBoard, read_bench
 from bridge.fota.holder_lock import HolderLock
+from bridge.pytest_plugin.device import DeviceUnderTest
 from bridge.pytest_plugin.settings import Settings
 
 VIRTUAL: Final = "virtual"
 AUTO: Final = "auto"
 _POLL_S: Final = 0.2
+_TAKEN: Final = "board-taken"
 _NO_FLOW_CONTROL: Final = ("thingy91",)
 
 
@@ -37,11 +40,14 @@ def load_bench(settings: Settings) -> Bench | None:
         return None
     bench = None if file is None else _read(file)
     if number is not None:
-        boards = [bench.board(number)] if bench is not None else [BenchBoard(number, number)]
+        alone = BenchBoard(number, number, port=None if port == AUTO else port)
+        boards = [alone if bench is None else bench.board(number)]
     elif port not in (None, AUTO):
-        known = [board for board in bench.boards if board.port == port] if bench is not None else []
+        known = (
+            [board for board in bench.boards if _same_place(board.port, port)] if bench is not None else []
+        )
         boards = known or [BenchBoard(port, "", port=port)]
-    elif bench is not None and port is None:
+    elif bench is not None:
         boards = list(bench.boards)
     else:
         boards = [_only_board()]
@@ -73,9 +79,26 @@ def _only_board() -> BenchBoard:
 def _with_model(board: BenchBoard, model: str | None) -> BenchBoard:
     from dataclasses import replace  # noqa: PLC0415
 
+    from bridge.pytest_plugin.hardware_map import NORDIC_BOARDS  # noqa: PLC0415
+
+    if model is not None and model not in NORDIC_BOARDS:
+        raise UsageError(
+            f"there is no board model {model}",
+            reason="unknown-model",
+            hint=f"Known: {', '.join(NORDIC_BOARDS)}.",
+        )
     model = model or board.model
     flow_control = board.flow_control and not (model or "").startswith(_NO_FLOW_CONTROL)
     return replace(board, model=model, flow_control=flow_control)
+
+
+def _same_place(left: str | None, right: str) -> bool:
+    return left is not None and _place(left) == _place(right)
+
+
+def _place(port: str) -> str:
+    """What a port is, whichever of its names it is called by."""
+    return port if "://" in port else os.path.realpath(port)
 
 
 class BoardPool:
@@ -87,6 +110,10 @@ class BoardPool:
         owner: Who takes it, for those who come later.
         wait_s: How long to wait while all are taken.
         directory: Where locks are; None for this user's, the same in all processes.
+
+    Attributes:
+        taken: The board that this process has.
+        missing: Names of boards that were passed over because their ports are not there, while others are.
     """
 
     def __init__(
@@ -103,8 +130,9 @@ class BoardPool:
         self._owner = owner
         self._wait_s = wait_s
         self._directory = directory or Path(tempfile.gettempdir()) / f"nrf91-bridge-boards-{os.getuid()}"
-        self._lock: HolderLock | None = None
+        self._locks = ExitStack()
         self.taken: BenchBoard | None = None
+        self.missing: tuple[str, ...] = ()
 
     def take(self) -> BenchBoard:
         """The board of this process; taken with the first call, and kept until :meth:`give_back`.
@@ -127,44 +155,59 @@ class BoardPool:
 
     def _try_each(self) -> BenchError | None:
         refusal: BenchError | None = None
-        for board in self._boards:
+        there = [board for board in self._boards if not DeviceUnderTest(board).is_gone()]
+        self.missing = tuple(board.name for board in self._boards if there and board not in there)
+        for board in there or self._boards:
             try:
-                self._lock = self._locked(board)
+                self._locks = self._locked(board)
             except BenchError as error:
+                if error.reason != _TAKEN:
+                    raise
                 refusal = refusal or error
             else:
                 self.taken = board
                 return None
         return refusal
 
-    def _locked(self, board: BenchBoard) -> HolderLock:
+    def _locked(self, board: BenchBoard) -> ExitStack:
+        with ExitStack() as locks:
+            for name in lock_names(board):
+                locks.enter_context(self._lock(board, name))
+            return locks.pop_all()
+
+    def _lock(self, board: BenchBoard, name: str) -> HolderLock:
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             return HolderLock(
-                self._directory / f"{lock_name(board)}.lock",
+                self._directory / f"{name}.lock",
                 f"the board {board.name}",
                 owner=self._owner,
-                reason="board-taken",
+                reason=_TAKEN,
                 hint="Start fewer workers than there are boards, or wait longer with --nrf91-wait.",
             )
         except OSError as error:
-            raise BenchError(f"cannot lock the board {board.name}: {error}", reason="board-taken") from error
+            raise BenchError(f"cannot lock the board {board.name}: {error}", reason="no-lock") from error
 
     def give_back(self) -> None:
         """Let others have it."""
-        lock, self._lock, self.taken = self._lock, None, None
-        if lock is not None:
-            lock.release()
+        self.taken = None
+        self._locks.close()
 
 
-def lock_name(board: BenchBoard) -> str:
-    """A file name that is the same for the same board, however its port is called: the serial number, or the real device."""
-    if board.serial_number:
-        return (
-            f"usb-{board.serial_number.lstrip('0') if board.serial_number.isdigit() else board.serial_number}"
-        )
-    if board.port is None:
+def lock_names(board: BenchBoard) -> tuple[str, ...]:
+    """File names of which one at least is the same for the same board, however it is named: by serial number, port, or link."""
+    names = []
+    numbers = {board.serial_number}
+    if board.port is not None:
+        place = _place(board.port)
+        usb = usb_identity(place)
+        if usb is not None:
+            numbers.add(usb.serial_number or "")
+        digest = hashlib.sha256(place.encode()).hexdigest()[:8]
+        names.append(f"port-{re.sub('[^A-Za-z0-9]+', '-', place)[-40:].strip('-')}-{digest}")
+    names += [
+        f"usb-{number.lstrip('0') if number.isdigit() else number}" for number in sorted(numbers - {""})
+    ]
+    if not names:
         raise UsageError(f"the board {board.name} has neither a serial number nor a port", reason="bad-bench")
-    place = os.path.realpath(board.port) if "://" not in board.port else board.port
-    digest = hashlib.sha256(place.encode()).hexdigest()[:8]
-    return f"port-{re.sub('[^A-Za-z0-9]+', '-', place)[-40:].strip('-')}-{digest}"
+    return tuple(names)

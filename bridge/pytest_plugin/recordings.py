@@ -30,6 +30,19 @@ def write_transcript(directory: Path, record: TestRecord) -> None:
             writer.tell(chunk.port, chunk.direction, chunk.data, t_s=chunk.time_s)
 
 
+def write_updates(directory: Path, record: TestRecord) -> None:
+    """``update-1.jsonl`` and so on: each update alone, with the command that does it, so that it can be replayed as it is."""
+    for number, story in enumerate(record.stories, start=1):
+        if not story.command or not story.events:
+            continue
+        began_s, ended_s = story.began_s - record.log.began_s, story.ended_s - record.log.began_s
+        writer = TranscriptWriter(directory / f"update-{number}.jsonl", story.command)
+        for chunk in record.log.chunks:
+            if began_s <= chunk.time_s <= ended_s:
+                writer.tell(chunk.port, chunk.direction, chunk.data, t_s=chunk.time_s - began_s)
+        writer.close(0 if story.error is None else story.error.exit_code)
+
+
 def write_plot(directory: Path, record: TestRecord) -> None:
     """``throughput.svg`` of the last update, if anything was written."""
     for story in reversed(record.stories):
@@ -48,4 +61,5 @@ def progress_samples(story: Story) -> list[tuple[float, int]]:
 
 register_writer("serial.bin", write_raw)
 register_writer("transcript.jsonl", write_transcript)
+register_writer("update.jsonl", write_updates)
 register_writer("throughput.svg", write_plot)

@@ -20,13 +20,16 @@ def note_report(
     record.duration_s += report.duration
     error = call.excinfo.value if call.excinfo is not None else None
     if report.failed:
-        if isinstance(error, BridgeError):
+        if report.when == "call" and not is_bench_error(error, report.when) and record.board_is_gone():
+            error = _gone(record, report.longreprtext)
+            record.add_failure(report.longreprtext)
+        if isinstance(error, BridgeError) and record.error is None:
             record.error = error
         if is_bench_error(error, report.when):
             _tell_bench_error(item, report, record, error)
         else:
             record.outcome = "failed"
-            record.failure = report.longreprtext
+            record.add_failure(report.longreprtext)
     elif report.skipped and record.outcome == "passed":
         record.outcome = "skipped"
     if report.when == "teardown":
@@ -37,6 +40,23 @@ def note_report(
 def is_bench_error(error: BaseException | None, when: str | None) -> bool:
     """Exit family 9 anywhere; before the test began also a board that is not there."""
     return isinstance(error, BenchError) or (when == "setup" and isinstance(error, BoardNotFoundError))
+
+
+def as_bench_error(error: BridgeError) -> BenchError:
+    """The same, where it can only be the bench's fault: the bench file, the cloud's account, the line before a test."""
+    if isinstance(error, BenchError):
+        return error
+    return BenchError(
+        error.message, reason=error.reason, stage=error.stage, offset=error.offset, hint=error.hint
+    )
+
+
+def _gone(record: TestRecord, failure: str) -> BenchError:
+    return BenchError(
+        f"the port {record.port} of the board {record.board} went away during the test",
+        reason="board-lost",
+        hint=f"What the test has found says nothing about the product:\n{failure}",
+    )
 
 
 def _tell_bench_error(

@@ -16,6 +16,7 @@ COLUMNS: Final = (
     *(f"{stage}_s" for stage in STAGES),
 )
 _LOG_TAIL_LINES: Final = 40
+_OURS: Final = frozenset({"test", "outcome", "began_at", "duration_s", "board", "updates"})
 _COPIED: Final = (
     "image",
     "job",
@@ -49,14 +50,23 @@ def write_run_report(root: Path, began_at: float, facts: Mapping[str, str]) -> P
 
 def _tests(root: Path, began_at: float) -> Iterator[ReportedTest]:
     for file in sorted(root.glob("*/result.json")):
-        result = json.loads(file.read_text(encoding="utf-8"))
-        if result["began_at"] < began_at - 0.001:
+        result = _read(file)
+        if result is None or result["began_at"] < began_at - 0.001:
             continue
         directory = file.parent
         log = directory / "at.log"
         tail = log.read_text(encoding="utf-8").splitlines()[-_LOG_TAIL_LINES:] if log.exists() else []
         names = tuple(sorted(path.name for path in directory.iterdir() if path.is_file()))
         yield ReportedTest(result, directory.name, names, "\n".join(tail))
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """A result; None for one that an earlier run could not finish, or that is none of ours."""
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return result if isinstance(result, dict) and set(result) >= _OURS else None
 
 
 def _add_metrics(file: Path, results: list[Mapping[str, Any]]) -> None:

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from bridge import __version__
+from bridge.pytest_plugin.keys import NEEDS, RECORD
 from bridge.pytest_plugin.markers import Abilities, Needs
 from bridge.pytest_plugin.settings import SETTINGS, Settings
 from bridge.redaction import redact_text
 
 if TYPE_CHECKING:
+    from bridge.errors import BenchError
     from bridge.fota.bench_file import Bench
     from bridge.pytest_plugin.artifacts import TestRecord
-    from bridge.pytest_plugin.baseline import Baseline
+    from bridge.pytest_plugin.board_keeper import BoardKeeper
     from bridge.pytest_plugin.cloud import CloudUnderTest
     from bridge.pytest_plugin.device import DeviceUnderTest
     from bridge.pytest_plugin.images import Images
@@ -42,17 +44,21 @@ class BenchSession:
         settings: Who decided what.
         deselected: Reason -> how many tests cannot run here.
         began_at: When the run began, epoch seconds.
+        ran: Tests were run, and not only listed.
+        board: The board that tests have now.
     """
 
     def __init__(self, config: pytest.Config) -> None:
         self.settings = Settings(config)
         self.deselected: dict[str, int] = {}
         self.began_at = time.time()
+        self.ran = False
         self._config = config
         self._stack = ExitStack()
-        self._dirty: Exception | None = None
-        self._checked = False
-        self._baseline: Baseline | None = None
+        self._of_test = ExitStack()
+        self._item: pytest.Item | None = None
+        self._no_cloud: BenchError | None = None
+        self.board: DeviceUnderTest | None = None
 
     @property
     def is_virtual(self) -> bool:
@@ -106,8 +112,20 @@ class BenchSession:
         """The cloud, running until the end of the run.
 
         Raises:
-            CloudError: It does not start, or cannot be reached.
+            BenchError: It does not start, or cannot be reached; nobody asks it a second time.
         """
+        from bridge.errors import BridgeError  # noqa: PLC0415
+        from bridge.pytest_plugin.reporting import as_bench_error  # noqa: PLC0415
+
+        if self._no_cloud is not None:
+            raise self._no_cloud
+        try:
+            return self._open_cloud()
+        except BridgeError as error:
+            self._no_cloud = as_bench_error(error)
+            raise self._no_cloud from error
+
+    def _open_cloud(self) -> "CloudUnderTest":
         from bridge.lab.local_cloud import LocalCloud  # noqa: PLC0415
         from bridge.pytest_plugin.cloud import LabCloud, broker_kind  # noqa: PLC0415
 
@@ -147,6 +165,9 @@ class BenchSession:
         """
         lab_cloud = self.settings.text("cloud") != "aws"
         if self.is_virtual:
+            from bridge.virtual.layout import board_model  # noqa: PLC0415
+
+            board_model(self.settings.text("model") or "nrf9151dk")
             return Abilities(virtual=True, lab_cloud=lab_cloud)
         boards = self.bench.boards if self.bench is not None else ()
         routes = {str(board.transport) for board in boards} if boards else set()
@@ -162,103 +183,60 @@ class BenchSession:
 
     # --- boards ---------------------------------------------------------------------------------------------
 
+    @cached_property
+    def _keeper(self) -> "BoardKeeper":
+        from bridge.pytest_plugin.board_keeper import BoardKeeper  # noqa: PLC0415
+
+        return BoardKeeper(self.settings, self.pool, lambda: self.images)
+
     @contextmanager
-    def device(self, needs: Needs, record: "TestRecord | None") -> Iterator["DeviceUnderTest"]:
+    def device(self, needs: Needs) -> Iterator["DeviceUnderTest"]:
         """The board for a test: built for it, or this process's own, at its baseline before and after.
 
         Args:
             needs: What the test needs.
-            record: Takes remarks.
 
         Raises:
-            BenchError: The board is dirty, its link is damaged, or others have it.
+            BenchError: The board is dirty or lost, its link is damaged, or others have it.
             BoardNotFoundError: It is not there.
         """
-        if self.is_virtual:
-            from bridge.pytest_plugin.virtual_bench import virtual_device  # noqa: PLC0415
-
-            place = Path(self._config._tmp_path_factory.mktemp("port"))  # type: ignore[attr-defined]
-            with virtual_device(needs, self.images, place, self.settings.text("model")) as built:
-                yield built
-            return
-        from bridge.pytest_plugin.device import DeviceUnderTest  # noqa: PLC0415
-
-        if self._dirty is not None:
-            raise self._dirty
-        device = DeviceUnderTest(self.pool.take())
         try:
-            self._prepare(device, record)
-            yield device
+            with self._built(needs) if self.is_virtual else self._keeper.device(self.record()) as self.board:
+                self.record().put_on(self.board)
+                yield self.board
         finally:
-            device.release()
-        self._restore(device, record)
+            self.board = None
 
-    def _prepare(self, device: "DeviceUnderTest", record: "TestRecord | None") -> None:
-        """Once for each board: is its link any good, and what does it run?"""
-        from bridge.pytest_plugin.baseline import Baseline  # noqa: PLC0415
-        from bridge.pytest_plugin.link_check import FULL_BYTES, QUICK_BYTES, check_link  # noqa: PLC0415
+    @contextmanager
+    def _built(self, needs: Needs) -> Iterator["DeviceUnderTest"]:
+        from bridge.pytest_plugin.virtual_bench import virtual_device  # noqa: PLC0415
 
-        smoke = self.settings.text("smoke")
-        if not self._checked and smoke != "off" and hasattr(device.opened, "at"):
-            report = check_link(device.board, FULL_BYTES if smoke == "full" else QUICK_BYTES)
-            if record is not None:
-                record.notes.append(f"link check of {device.name}: {report}")
-        self._checked = True
-        identity = device.identify()
-        if record is not None:
-            record.before = identity
-        if self._baseline is None:
-            self._baseline = Baseline.of(identity)
-            self._declare_baseline(device, record)
+        place = Path(self._config._tmp_path_factory.mktemp("port"))  # type: ignore[attr-defined]
+        with virtual_device(needs, self.images, place, self.settings.text("model")) as built:
+            yield built
 
-    def _declare_baseline(self, device: "DeviceUnderTest", record: "TestRecord | None") -> None:
-        """With firmware at hand its baseline is what the board has to run, whatever an earlier run has left there."""
-        from dataclasses import replace  # noqa: PLC0415
+    # --- the running test -----------------------------------------------------------------------------------
 
-        from bridge.image import inspect_file  # noqa: PLC0415
+    @contextmanager
+    def running(self, item: pytest.Item) -> Iterator[None]:
+        """A test is on; one that needs a board is written down from before its first fixture until after its last."""
+        with ExitStack() as self._of_test:
+            self._item = item
+            needs = item.stash.get(NEEDS, None)
+            if needs is not None and needs.board:
+                self.record()
+            yield
+        self._item = None
 
-        assert self._baseline is not None
-        if self.settings.text("images") is None or self.settings.text("baseline") == "accept":
-            return
-        if "application" not in self.images.kinds or self._baseline.application is None:
-            return
-        found, declared = self._baseline.application, inspect_file(self.images.baseline).version
-        self._baseline = replace(self._baseline, application=declared)
-        done = self._bring_back(device)
-        if record is not None and done:
-            record.notes.append(f"{device.name} was found with {found}")
-            record.notes += done
+    def record(self) -> "TestRecord":
+        """What is written down about the running test; from now on, if nobody could foresee that it needs a board."""
+        from bridge.pytest_plugin.artifacts import TestRecord  # noqa: PLC0415
 
-    def _bring_back(self, device: "DeviceUnderTest") -> list[str]:
-        from bridge.errors import BenchError  # noqa: PLC0415
-        from bridge.pytest_plugin.baseline import restore  # noqa: PLC0415
-
-        assert self._baseline is not None
-        try:
-            return (
-                restore(device, self._baseline, self.images)
-                if self._baseline.differences(device.identify())
-                else []
-            )
-        except BenchError as error:
-            self._dirty = error
-            raise
-
-    def _restore(self, device: "DeviceUnderTest", record: "TestRecord | None") -> None:
-        from bridge.pytest_plugin.baseline import Baseline  # noqa: PLC0415
-
-        try:
-            now = device.identify()
-            if record is not None:
-                record.after = now
-            if self.settings.text("baseline") == "accept" and not now.modem_bootloader:
-                self._baseline = Baseline.of(now)
-                return
-            done = self._bring_back(device)
-        finally:
-            device.release()
-        if record is not None:
-            record.notes += done
+        assert self._item is not None, "fixtures of boards are for tests"
+        if RECORD not in self._item.stash:
+            record = self._item.stash[RECORD] = TestRecord(self._item.nodeid)
+            self._of_test.enter_context(record.log.recording())
+        return self._item.stash[RECORD]
 
     # --- the run --------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from typing import Final
 import pytest
 
 ENVIRONMENT_PREFIX: Final = "NRF91_BRIDGE_"
+_RANKS: Final = {"option": 0, "ini": 2, "default": 3}
+"""Who is heard before whom; environment variables, each a source of its own, come in between."""
 _YES: Final = frozenset(("1", "yes", "y", "true", "on"))
 _NO: Final = frozenset(("", "0", "no", "n", "false", "off"))
 
@@ -27,6 +29,7 @@ class Setting:
         choices: What it may be, if that is a closed list.
         default: What it is when nobody says anything; None where the bench file or the plugin decides.
         is_flag: It is on or off.
+        is_seconds: It is a time.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     default: str | None = None
     is_flag: bool = False
+    is_seconds: bool = False
 
     @property
     def option(self) -> str:
@@ -77,7 +81,12 @@ SETTINGS: Final = (
         ("function", "class", "module", "session"),
         "function",
     ),
-    Setting("wait", "seconds to wait for a board that another worker or program holds", default="600"),
+    Setting(
+        "wait",
+        "seconds to wait for a board that another worker or program holds",
+        default="600",
+        is_seconds=True,
+    ),
 )
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 
@@ -94,6 +103,11 @@ class Value:
     text: str | None
     source: str
 
+    @property
+    def rank(self) -> int:
+        """Whose word it is: the lower, the more it counts."""
+        return _RANKS.get(self.source, 1)
+
     def __str__(self) -> str:
         return f"{self.text} ({self.source})"
 
@@ -106,16 +120,23 @@ class Settings:
         environment: Environment variables.
 
     Raises:
-        pytest.UsageError: A value is not one of its choices.
+        pytest.UsageError: A value makes no sense.
     """
 
     def __init__(self, config: pytest.Config, environment: Mapping[str, str] = os.environ) -> None:
         self._values = {setting.name: _resolve(setting, config, environment) for setting in SETTINGS}
+        self._drop_overruled_port()
         self._directory = config.invocation_params.dir
         self._ini_directory = config.inipath.parent if config.inipath else config.rootpath
 
     def __getitem__(self, name: str) -> Value:
         return self._values[name]
+
+    def _drop_overruled_port(self) -> None:
+        """Who names a bench or a board has said on what to run; a port from a weaker source, such as an ini file, is not it."""
+        port = self._values["port"]
+        if any(self._values[name].rank < port.rank for name in ("bench", "serial-number")):
+            self._values["port"] = Value(None, "default")
 
     def text(self, name: str) -> str | None:
         """A value as text."""
@@ -177,4 +198,13 @@ def _checked(setting: Setting, value: Value) -> Value:
         raise pytest.UsageError(
             f"{setting.option} is {value.text!r} (from {value.source}); choose one of {choices}"
         )
+    if setting.is_seconds and not _is_seconds(value.text):
+        raise pytest.UsageError(f"{setting.option} is {value.text!r} (from {value.source}); give seconds")
     return value
+
+
+def _is_seconds(text: str | None) -> bool:
+    try:
+        return float(text or "") >= 0
+    except ValueError:
+        return False

@@ -40,6 +40,9 @@ class Story:
         error: Why it did not succeed.
         job: Its job, if it came from one.
         status: What the cloud said in the end, if it came from a job.
+        command: The command that does the same on this board, without its port; empty if there was no file.
+        began_s: When it began, on the monotonic clock.
+        ended_s: When it had ended, and its port was closed.
     """
 
     image: str
@@ -48,12 +51,18 @@ class Story:
     error: BridgeError | None = None
     job: str | None = None
     status: str | None = None
-    _began_s: float = field(default_factory=time.monotonic, repr=False)
+    command: tuple[str, ...] = ()
+    began_s: float = field(default_factory=time.monotonic, repr=False)
+    ended_s: float = field(default=float("inf"), repr=False)
 
     def take(self, event: UpdateEvent) -> None:
         """Write down an event."""
         self.events.append(event)
-        self.times_s.append(time.monotonic() - self._began_s)
+        self.times_s.append(time.monotonic() - self.began_s)
+
+    def end(self, error: BridgeError | None) -> None:
+        """Write down that it is over."""
+        self.error, self.ended_s = error, time.monotonic()
 
     @property
     def finished(self) -> Finished:
@@ -169,7 +178,7 @@ class Updater:
         Raises:
             BenchError: The bench is at fault, see ``bench_errors``.
         """
-        story = Story(image.name)
+        story = Story(image.name, command=self._device.flash_command(image, transport, policy))
         options = UpdateOptions(
             expected=expected or Expectations(),
             policy=Policy(**policy),
@@ -187,7 +196,7 @@ class Updater:
             for event in events:
                 story.take(event)
                 on_event(event)
-        story.error = update.error
+        story.end(update.error)
         self._note(story)
         if isinstance(story.error, BenchError) and not bench_errors:
             raise story.error

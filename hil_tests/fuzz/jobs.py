@@ -109,7 +109,7 @@ def fuzz_document(data: bytes) -> None:
 
 def _built_document(choices: Choices) -> dict[str, object]:
     location = {name: _value(choices) for name in ("url", "protocol", "host", "path") if choices.flag()}
-    members = ("operation", "fwversion", "size", "sha256", "board", "image_index")
+    members = ("operation", "fwversion", "size", "sha256", "board", "image_index", "requires")
     return {"location": location, **{name: _value(choices) for name in members if choices.flag()}}
 
 

@@ -85,7 +85,7 @@ class Bench:
                 str(self.thing.ca_file),
             ),
             *("--download-ca", str(self.cloud.ca_file), "--cache-dir", str(self.cache_dir)),
-            *("--download-timeout", "1", "--allow-network", "loopback"),
+            *("--download-timeout", "10", "--allow-network", "loopback"),
             *("--port", port or self.port, *options),
         )
 

@@ -10,7 +10,7 @@ from bridge.image import inspect_file
 from bridge.lab.sample_images import SampleImages
 from bridge.pytest_plugin.updates import EventHook
 
-FAST: Final = DownloadOptions(first_backoff_s=0.01, max_backoff_s=0.02, retries=3, read_timeout_s=1.0)
+FAST: Final = DownloadOptions(first_backoff_s=0.01, max_backoff_s=0.02, retries=3, read_timeout_s=10.0)
 """A download that is not patient: its server is on this host."""
 
 

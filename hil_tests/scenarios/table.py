@@ -28,7 +28,7 @@ the public suites of Nordic, Golioth, Espressif, Zephyr, MCUboot, AWS and others
 
 ```
 pytest hil_tests/scenarios                                        # virtual boards
-pytest hil_tests/scenarios --nrf91-port /dev/ttyACM0 --nrf91-images firmware/
+pytest hil_tests/scenarios --nrf91-port=/dev/ttyACM0 --nrf91-images=firmware/
 pytest hil_tests/scenarios -m 'scenario and not nrf91_slow'       # the quick ones
 ```
 """

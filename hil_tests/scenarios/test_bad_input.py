@@ -130,6 +130,36 @@ def test_an_image_for_another_board_is_refused_before_any_write(
     assert (done.status, done.reason, done.story.wrote) == ("REJECTED", "wrong-board", 0)
 
 
+@pytest.mark.scenario(46)
+def test_a_board_of_an_older_hardware_revision_than_the_job_requires_is_left_alone(
+    nrf91_board: DeviceUnderTest, nrf91_images: Images, nrf91_deploy: JobBench
+) -> None:
+    device, _, _ = (nrf91_board.identify().hardware_version or "").rpartition(" ")
+    later = {"hardware": f"{device} ZZZ"}
+    done = nrf91_deploy(nrf91_images.newer, requires=later).work()
+    assert (done.status, done.reason, done.story.wrote) == ("REJECTED", "unmet-requirement", 0)
+    assert "ZZZ or a later revision" in done.story.finished.message
+
+
+@pytest.mark.scenario(55)
+@pytest.mark.nrf91_kind("modem-delta")
+def test_an_application_that_needs_newer_modem_firmware_waits_for_the_job_that_brings_it(
+    nrf91_board: DeviceUnderTest, nrf91_images: Images, nrf91_deploy: JobBench
+) -> None:
+    """Refused before, and installed after: what is required is asked of the board each time."""
+    delta = nrf91_images.modem_delta(nrf91_board.identify().modem_version)
+    needed = {"modem": inspect_file(delta).version}
+    too_early = nrf91_deploy(nrf91_images.newer, requires=needed).work()
+    assert (too_early.status, too_early.reason, too_early.story.wrote) == (
+        "REJECTED",
+        "unmet-requirement",
+        0,
+    )
+    modem, application = nrf91_deploy(delta), nrf91_deploy(nrf91_images.newer, requires=needed)
+    assert [modem.work().status, application.work().status] == ["SUCCEEDED", "SUCCEEDED"]
+    assert same_version(nrf91_board.version(), version_of(nrf91_images.newer))
+
+
 @pytest.mark.scenario(44)
 def test_modem_firmware_for_another_chip_is_refused_before_any_write(
     nrf91_board: DeviceUnderTest, nrf91_images: Images, nrf91_deploy: JobBench

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,20 +123,18 @@ def test_a_second_ctrl_c_ends_at_once_and_breaks_nothing(slow: Bench) -> None:
     image = new_image(slow)
     slow.cloud.images.faults.add(image.name, ImageFault(stall_after_bytes=1_000, times=None))
     slow.cloud.jobs.create_job("stalled", slow.thing.thing_name, slow.document(image))
-    with command(*slow.run_arguments("--download-timeout", "50")) as running:
+    with command(*slow.run_arguments("--download-timeout", "600")) as running:
         running.until("stage-started", stage="fetch")
         running.process.send_signal(signal.SIGINT)
         assert running.process.stderr is not None
         while "once more" not in running.process.stderr.readline():
             pass
         assert running.process.poll() is None  # it waits for bytes that do not come
-        asked_s = time.monotonic()
         running.process.send_signal(signal.SIGINT)
-        code, told = running.rest()
+        code, told = running.rest()  # which is not that patient
     assert code == 130
     assert "the board is left as it is" in told.splitlines()[-1]
     assert "Run the same command again" in told.splitlines()[-1]
-    assert time.monotonic() - asked_s < 2
     slow.cloud.images.faults.clear()
     assert slow.cloud.jobs.describe_execution("stalled", slow.thing.thing_name).status == "IN_PROGRESS"
     assert_untouched(slow)

@@ -18,7 +18,7 @@ from bridge.pytest_plugin.images import Images
 from bridge.pytest_plugin.jobs import JobBench
 from bridge.pytest_plugin.log import BoardLog
 from bridge.pytest_plugin.updates import Updater
-from hil_tests.scenarios.rounds import image_of_size, version_of
+from hil_tests.scenarios.rounds import FAST, image_of_size, version_of
 
 pytestmark = pytest.mark.nrf91_route("xdfu")
 
@@ -161,6 +161,33 @@ def test_a_chain_of_redirects_leads_to_the_image(
     assert nrf91_deploy(nrf91_images.newer, location=location).work().status == "SUCCEEDED"
     asked = [request.name for request in lab.local.images.requests if request.status in {200, 206, 302}]
     assert asked[-3:] == ["first.bin", "second.bin", nrf91_images.newer.name]
+
+
+@pytest.mark.scenario(72)
+def test_a_server_that_has_lost_the_image_is_followed_by_the_next_one_of_the_document(
+    nrf91_images: Images, nrf91_deploy: JobBench
+) -> None:
+    good = nrf91_deploy.cloud.publish(nrf91_images.newer)
+    lost = good.replace(nrf91_images.newer.name, "lost.bin")
+    done = nrf91_deploy(nrf91_images.newer, location={"url": lost, "mirrors": [lost, good]}).work()
+    assert done.status == "SUCCEEDED", done.story.finished.message
+    assert done.cloud.details["running_version"] == version_of(nrf91_images.newer)
+
+
+@pytest.mark.scenario(72)
+@pytest.mark.nrf91_lab_cloud
+def test_a_server_that_fails_in_the_midst_of_the_image_is_followed_at_the_same_byte(
+    lab: LabCloud, nrf91_images: Images, nrf91_deploy: JobBench
+) -> None:
+    first = lab.publish(nrf91_images.newer)
+    second = lab.publish(nrf91_images.newer, "copy.bin")
+    lab.local.images.faults.add(nrf91_images.newer.name, ImageFault(cut_after_bytes=30_000))
+    lab.local.images.faults.add(nrf91_images.newer.name, ImageFault(status=404, times=None))
+    job = nrf91_deploy(nrf91_images.newer, location={"url": first, "mirrors": [second]})
+    done = job.work(download=FAST)
+    assert done.status == "SUCCEEDED", done.story.finished.message
+    asked = [request.range for request in list(lab.local.images.requests) if request.name == "copy.bin"]
+    assert (asked[0] or "bytes=0-").startswith("bytes=30000-")
 
 
 @pytest.mark.scenario(13)

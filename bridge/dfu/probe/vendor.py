@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from bridge.errors import UsageError
+from bridge.extras import install_hint, missing_extra
 
 LOGGER_NAME: Final = "pynrfjprog.HighLevel"
 """Where pynrfjprog logs what its library says."""
 
-_INSTALL_HINT: Final = "Install nrf91-bridge[probe]."
 _SYSTEM_LIBUSB: Final = "libusb-1.0.so.0"
 
 
@@ -113,9 +113,7 @@ def load() -> HighLevel:
         try:
             from pynrfjprog import HighLevel as module  # noqa: PLC0415, N813
         except ImportError as error:
-            raise UsageError(
-                "debug probes need pynrfjprog", reason="missing-extra", hint=_INSTALL_HINT
-            ) from error
+            raise missing_extra("debug probes need", error, "probe") from error
     loaded: HighLevel = module
     return loaded
 
@@ -142,7 +140,7 @@ def preload_libusb() -> ctypes.CDLL | None:
     raise UsageError(
         "debug probes need libusb-1.0, and the system has none",
         reason="no-libusb",
-        hint=f"{_INSTALL_HINT[:-1]}, or the system's package (libusb-1.0-0 on Debian and Ubuntu).",
+        hint=f"{install_hint('probe')}, or take the system's package (libusb-1.0-0 on Debian and Ubuntu).",
     )
 
 

@@ -20,7 +20,7 @@ from bridge.lab.campaign.bench import SERIAL_NUMBER, Bench
 from bridge.lab.campaign.channel import SimulatedChannel
 from bridge.lab.campaign.cloud import THING, SimulatedCloud
 from bridge.lab.campaign.scenario import Scenario
-from bridge.lab.campaign.scheduler import Process, Task
+from bridge.lab.campaign.task import Process, Task
 from bridge.lab.campaign.timeline import Timeline
 from bridge.lab.campaign.web import ImageServer, SimulatedWeb
 from bridge.lab.campaign.world import SimulatedWorld

@@ -11,86 +11,22 @@ import heapq
 import itertools
 import math
 import random
-import sys
 import threading
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
+
+from bridge.lab.campaign.task import Carrier, KilledError, Process, Task
+from bridge.lab.campaign.whereabouts import whereabouts
 
 NS_PER_S: Final = 1_000_000_000
 _START_NS: Final = 1_000 * NS_PER_S
 _NEVER: Final = 1 << 62
-_HERE: Final = str(Path(__file__).parent)
-_SHOWN_CALLS: Final = 14
 _LONGEST_STANDSTILL: Final = 500_000
 """So many steps without time going on are a loop that never ends."""
 
 
-class KilledError(BaseException):
-    """The process of the running thread is dead; unwinds the thread, and nothing may hold it up."""
-
-
 class StuckError(Exception):
     """The simulated world does not get on: everybody waits for ever, or time is up."""
-
-
-class Process:
-    """Threads that die together.
-
-    Attributes:
-        name: For people.
-        dead: Its threads have no effect any more.
-        steps: How often its threads have touched something shared.
-        kill_at_step: The step at which it dies; None for never.
-    """
-
-    def __init__(self, name: str, kill_at_step: int | None = None) -> None:
-        self.name = name
-        self.dead = False
-        self.steps = 0
-        self.kill_at_step = kill_at_step
-        self.tasks: dict[Task, None] = {}
-
-
-class Carrier:
-    """A thread of the real world that carries one of the simulated world, and another one after that."""
-
-    def __init__(self) -> None:
-        self.baton = threading.Lock()
-        self.baton.acquire()
-        self.life: Callable[[], None] | None = None
-        self.thread = threading.Thread(target=self._run, name="simulated", daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
-        while True:
-            self.baton.acquire()
-            if self.life is None:
-                return
-            self.life()
-
-    def dismiss(self) -> None:
-        """End it, idle as it is."""
-        self.life = None
-        self.baton.release()
-        self.thread.join()
-
-
-class Task:
-    """One thread of the simulated world; who has its baton runs."""
-
-    def __init__(self, name: str, process: Process, baton: threading.Lock) -> None:
-        self.name = name
-        self.process = process
-        self.baton = baton
-        self.waits = 0
-        self.waiting = False
-        self.woken = False
-        self.done = False
-        self.joining: list[Task] = []
-        self.thread_id: int | None = None
-        self.look: Callable[[], bool] | None = None
 
 
 class Scheduler:
@@ -216,23 +152,7 @@ class Scheduler:
 
     def whereabouts(self) -> list[str]:
         """Where each thread waits, innermost call first; for a world that does not get on."""
-        frames = sys._current_frames()
-        found = []
-        for process in self._processes:
-            for task in process.tasks:
-                if task.thread_id in frames:
-                    calls = traceback.extract_stack(frames[task.thread_id])
-                    ours = [
-                        each
-                        for each in reversed(calls)
-                        if _HERE not in each.filename and "bridge" in each.filename
-                    ]
-                    places = (
-                        f"{Path(each.filename).name}:{each.lineno} {each.name}"
-                        for each in ours[:_SHOWN_CALLS]
-                    )
-                    found.append(f"{process.name}/{task.name}: {' < '.join(places)}")
-        return found
+        return whereabouts(self._processes)
 
     @property
     def current(self) -> Task:

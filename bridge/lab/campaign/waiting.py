@@ -6,7 +6,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
 
-from bridge.lab.campaign.scheduler import Process, Scheduler, Task
+from bridge.lab.campaign.scheduler import Scheduler
+from bridge.lab.campaign.task import Process, Task
 
 _T = TypeVar("_T")
 

@@ -6,7 +6,8 @@ from typing import Any, Self
 
 from bridge import clock
 from bridge.clock import Condition, Event, Lock, Thread
-from bridge.lab.campaign.scheduler import Process, Scheduler, Task
+from bridge.lab.campaign.scheduler import Scheduler
+from bridge.lab.campaign.task import Process, Task
 from bridge.lab.campaign.waiting import SimulatedCondition, SimulatedEvent, SimulatedLock, SimulatedThread
 
 

@@ -15,13 +15,20 @@ from bridge.board.identity import BoardIdentity
 from bridge.errors import BoardNotFoundError, BoardRefusedError, LinkError
 from hil_tests.unit.board.scripted_peer import ERROR, IDENTITY, OK, ScriptedPeer
 
-SPEEDS = {termios.B115200: 115_200, termios.B1000000: 1_000_000, termios.B460800: 460_800}
+SPEEDS = {
+    termios.B9600: 9_600,
+    termios.B115200: 115_200,
+    termios.B1000000: 1_000_000,
+    termios.B460800: 460_800,
+}
 
 
 class RateAwarePeer(ScriptedPeer):
     """Hears and is heard only at its own rate, as a UART; learns ``AT+IPR``."""
 
-    def __init__(self, baud: int = 115_200, works_at: tuple[int, ...] = tuple(SPEEDS.values())) -> None:
+    def __init__(
+        self, baud: int = 115_200, works_at: tuple[int, ...] = (115_200, 460_800, 1_000_000)
+    ) -> None:
         self.baud = baud
         super().__init__(IDENTITY)
         for rate in works_at:
@@ -108,9 +115,23 @@ def test_given_a_port_that_goes_away_while_it_is_opened_the_link_is_lost() -> No
 
 
 def test_given_a_board_left_at_another_rate_it_is_brought_back() -> None:
-    with RateAwarePeer(baud=1_000_000) as peer, Board.open(peer.path, timeout_s=2) as board:
+    with RateAwarePeer(baud=1_000_000) as peer, Board.open(peer.path, timeout_s=20) as board:
         assert peer.baud == 115_200
         assert board.modem.imei() == "352656100367872"
+
+
+def test_given_a_rate_that_the_board_does_not_use_then_its_own_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rescue, "_PROBE_S", 0.05)
+    monkeypatch.setattr(rescue, "_SYNCHRONISE_S", 0.05)
+    with RateAwarePeer() as peer:
+        with pytest.raises(BoardNotFoundError) as caught:
+            Board.open(peer.path, baud=9_600)
+        assert caught.value.reason == "other-baud"
+        assert "115200" in caught.value.message
+        assert "--baud 115200" in str(caught.value.hint)
+        assert peer.baud == 115_200
 
 
 def test_given_a_slow_answer_to_the_change_of_rate_it_is_not_taken_for_a_later_one() -> None:
@@ -119,7 +140,7 @@ def test_given_a_slow_answer_to_the_change_of_rate_it_is_not_taken_for_a_later_o
             time.sleep(0.4 if "IPR" in command else 0.02)  # a peer on a line has no other way to be slow
             return super().lookup(command)
 
-    with SlowPeer(baud=1_000_000) as peer, Board.open(peer.path, timeout_s=5) as board:
+    with SlowPeer(baud=1_000_000) as peer, Board.open(peer.path, timeout_s=30) as board:
         assert board.modem.imei() == "352656100367872"
         assert board.modem.model() == "nRF9151-LACA"
 
@@ -139,7 +160,7 @@ def test_given_a_board_left_in_data_mode_it_is_led_out(
 
     with ScriptedPeer(IDENTITY) as peer:
         peer.enter_data_mode(missing_bytes, leave)
-        with Board.open(peer.path) as board:
+        with Board.open(peer.path, timeout_s=60) as board:
             assert board.modem.imei() == "352656100367872"
     assert swallowed == [missing_bytes]
 

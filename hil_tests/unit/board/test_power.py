@@ -71,7 +71,7 @@ def test_hub_port_that_only_pretends_to_switch_is_noticed(uhubctl: Path) -> None
 
 
 def test_unknown_hub_is_told_in_the_words_of_uhubctl(uhubctl: Path) -> None:
-    with pytest.raises(BenchError, match="Run with -h") as caught:
+    with pytest.raises(BenchError, match="No compatible devices detected at location 2-1") as caught:
         UhubctlPower("2-1", 1, program=str(uhubctl)).on()
 
     assert caught.value.reason == "power-failed"

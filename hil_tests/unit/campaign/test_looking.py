@@ -7,7 +7,7 @@ import pytest
 
 from bridge import clock
 from bridge.clock import Condition
-from bridge.lab.campaign.scheduler import Process
+from bridge.lab.campaign.task import Process
 from bridge.lab.campaign.world import SimulatedWorld
 
 SEEDS: Final = range(8)

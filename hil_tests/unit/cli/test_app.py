@@ -124,3 +124,19 @@ def test_an_error_of_a_json_command_is_json_too(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[-1]["event"] == "error"
     assert (lines[-1]["schema"], lines[-1]["exit_code"]) == (1, 5)
+
+
+def test_given_a_package_of_an_extra_that_is_missing_then_the_pip_command_is_told(
+    command: CommandLine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.failing(ModuleNotFoundError("No module", name="starlette.routing")) == UsageError.exit_code
+    told = capsys.readouterr().err
+    assert "pip install 'nrf91-bridge[lab]'" in told
+    assert "[missing-extra]" in told
+
+
+def test_given_a_module_that_no_extra_brings_then_its_absence_is_a_bug(
+    command: CommandLine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.failing(ModuleNotFoundError("No module", name="bridge.elsewhere")) == 1
+    assert "this is a bug" in capsys.readouterr().err

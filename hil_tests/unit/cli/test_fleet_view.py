@@ -4,10 +4,10 @@ import io
 import json
 
 import pytest
-from rich.console import Console
 
 from bridge.cli import fleet_view, jobs_view, view
 from bridge.cli.fleet_view import FleetView
+from bridge.cli.output import PlainConsole
 from bridge.cloud import JobExecution, JobStatus
 from bridge.errors import BenchError
 from bridge.fota import Finished, Outcome, Progress, Stage
@@ -21,14 +21,14 @@ DONE = Finished(Stage.DONE, Outcome.SUCCEEDED, None, "it runs", "1.0.0", "2.0.0"
 
 
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Console:
-    console = Console(file=io.StringIO(), force_terminal=True, width=100, no_color=True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> PlainConsole:
+    console = PlainConsole(file=io.StringIO(), force_terminal=True, width=100, no_color=True)
     for module in (view, jobs_view, fleet_view):
         monkeypatch.setattr(module, "console", console)
     return console
 
 
-def test_each_transfer_has_a_bar_until_its_job_ends(terminal: Console) -> None:
+def test_each_transfer_has_a_bar_until_its_job_ends(terminal: PlainConsole) -> None:
     with FleetView([LEFT, RIGHT], json=False) as fleet:
         for board in (LEFT, RIGHT):
             fleet.of(board).show(JOB, HALF)
@@ -44,7 +44,7 @@ def test_each_transfer_has_a_bar_until_its_job_ends(terminal: Console) -> None:
 def test_lines_begin_with_the_boards_name(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    console = Console(file=io.StringIO(), width=200)
+    console = PlainConsole(file=io.StringIO(), width=200)
     for module in (view, jobs_view, fleet_view):
         monkeypatch.setattr(module, "console", console)
     with FleetView([LEFT, RIGHT], json=False) as fleet:

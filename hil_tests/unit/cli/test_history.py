@@ -123,9 +123,45 @@ def test_two_names_of_one_port_are_one_port(tmp_path: Path) -> None:
         pass
 
 
+def test_a_port_is_the_same_one_from_another_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "port").touch()
+    monkeypatch.chdir(tmp_path)
+    assert place_of("port", None, "auto") == place_of(str(tmp_path / "port"), None, "auto")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir("below")
+    with (
+        port_for_us(str(tmp_path / "port"), "nrf91-bridge run for a"),
+        pytest.raises(BenchError, match="run for a"),
+        port_for_us(place_of("../port", None, "auto"), "nrf91-bridge flash"),
+    ):
+        pass
+
+
 def test_where_no_lock_can_be_made_the_port_itself_must_do(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/none")
     with port_for_us("/dev/ttyACM0", "nrf91-bridge flash"):
         assert "not kept off" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["fw[red].bin", "1[/x]", "2001:db8::100:1"])
+def test_what_comes_from_outside_is_text_and_no_markup(
+    text: str, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_journal(None, "/dev/ttyACM1", "test") as journal:
+        record = journal.begin(Order("/dev/ttyACM1", text, "00" * 32))
+        record.take(ImageAccepted(Stage.CHECK, "application", text, 100, text, text))
+    assert command() == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert text in line
+    assert f"{text} -> {text}" in line
+
+
+def test_given_a_journal_that_cannot_be_looked_at_then_no_traceback(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("--journal", str(tmp_path / ("x" * 300))) == BenchError.exit_code
+    assert "[journal-unusable]" in capsys.readouterr().err

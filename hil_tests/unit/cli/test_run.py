@@ -7,7 +7,7 @@ import pytest
 
 from bridge.cli.app import run
 from bridge.cli.broker_options import split_endpoint
-from bridge.cli.run_agent import default_cache_dir
+from bridge.cli.download_options import default_cache_dir
 from bridge.errors import UsageError
 
 _LOGIN = ("--endpoint", "host", "--cert", "a.pem", "--key", "a.key")

@@ -12,7 +12,6 @@ import pytest
 from bridge.cloud import Backoff, Connection, Endpoint, JobsClient, deploy_trial
 from bridge.cloud.deploy_trial import Trial
 from bridge.cloud.job_messages import JobTopics
-from bridge.cloud.mqtt_client import MqttClient
 from bridge.errors import CloudError
 from bridge.lab.broker import Broker
 from hil_tests.lab_rig import Certificates
@@ -457,27 +456,6 @@ def test_given_two_things_when_the_subscription_of_one_is_refused_then_the_other
     assert caught.value.reason == "subscription-refused"
     assert "thing-b" in caught.value.message
     assert broker.seen[PUBLISH] == 1
-
-
-def test_given_a_refusal_that_overtakes_the_subscriber_when_sending_then_the_filter_is_known(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The network thread may read the answer before the thread that subscribes has noted the message's id."""
-    connection = connect(1)
-
-    def answered_at_once(_client: MqttClient, names: Sequence[str]) -> int:
-        connection.subscribed(7, [True] * len(names))
-        return 7
-
-    monkeypatch.setattr(MqttClient, "subscribe", answered_at_once)
-    monkeypatch.setattr(MqttClient, "start", lambda _client: None)
-    with connection:
-        connection.accepted()
-        connection.add_listener(Recorder("$aws/things/thing-b/jobs/notify"))
-        with pytest.raises(CloudError) as caught:
-            connection.send("$aws/things/thing-b/jobs/$next/get", b"{}")
-
-    assert caught.value.reason == "subscription-refused"
 
 
 def test_given_a_busy_service_when_the_connection_breaks_then_a_trial_does_not_wait_out_its_pause(

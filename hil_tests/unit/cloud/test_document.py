@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.cloud import DocumentError, JobDocument, parse_document
+from bridge.cloud.requirements import Requirements
 
 SIGNED_PATH = "fw/app.bin?X-Amz-Credential=AKIA%2F20260101%2Feu&X-Amz-Signature=5ec4e7"
 URL = f"https://bucket.s3.eu-central-1.amazonaws.com/{SIGNED_PATH}"
@@ -195,6 +196,18 @@ def test_given_a_size_as_number_or_text_when_parsed_then_it_is_a_number(size: ob
         ({"image_index": "0"}, "image_index"),
         ({"image_index": True}, "image_index"),
         ({"image_index": 16}, "image_index"),
+        ({"location": {"url": URL, "mirrors": URL}, "sha256": "ab" * 32}, "location.mirrors"),
+        ({"location": {"url": URL, "mirrors": [7]}, "sha256": "ab" * 32}, "location.mirrors"),
+        ({"location": {"url": URL, "mirrors": ["ftp://h/a"]}, "sha256": "ab" * 32}, "location.mirrors"),
+        ({"location": {"url": URL, "mirrors": [URL] * 9}, "sha256": "ab" * 32}, "location.mirrors"),
+        ({"location": {"url": URL, "mirrors": [URL]}}, "location.mirrors"),
+        ({"requires": "2.0.2"}, "requires"),
+        ({"requires": {"sim": "yes"}}, "requires"),
+        ({"requires": {"modem": 2}}, "requires.modem"),
+        ({"requires": {"application": "newer"}}, "requires.application"),
+        ({"requires": {"hardware": "B1A"}}, "requires.hardware"),
+        ({"requires": {"bootloader": True}}, "requires.bootloader"),
+        ({"requires": {"bootloader": 0}}, "requires.bootloader"),
         ({"location": None}, "location"),
         ({"location": []}, "location"),
         ({"location": {}}, "location"),
@@ -278,7 +291,9 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=10,
 )
-NAMES = st.sampled_from(["operation", "fwversion", "size", "location", "sha256", "board", "image_index"])
+NAMES = st.sampled_from(
+    ["operation", "fwversion", "size", "location", "sha256", "board", "image_index", "requires"]
+)
 PARTS = st.sampled_from(["url", "protocol", "host", "path"])
 URL_LIKE = st.text(alphabet=string.printable + "äß\u2028[]@:/?#%${} ", max_size=30).map(
     lambda text: f"https://{text}"
@@ -320,6 +335,13 @@ def test_given_any_bad_location_when_refused_then_no_secret_of_it_is_repeated(
         sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True) | st.none(),
         board=st.sampled_from(["nrf9151dk", "thingy91x/nrf9151/ns", None]),
         image_index=st.integers(0, 15),
+        requires=st.builds(
+            Requirements,
+            modem=st.none() | st.just("2.0.2"),
+            application=st.none() | st.just("1.10.0"),
+            hardware=st.none() | st.just("nRF9160 SICA B1A"),
+            bootloader=st.none() | st.integers(1, 2**32 - 1),
+        ),
     )
 )
 def test_given_any_valid_document_when_written_and_read_then_it_is_the_same(valid: JobDocument) -> None:

@@ -157,7 +157,7 @@ def test_given_a_host_that_died_in_the_middle_of_a_chunk_the_board_is_found_agai
         board.at.command("AT#XDFUWRITE=0,0,32768")
         link.write(b"\x00" * 32_000, 10)
         link.close()
-        with Board.open(url, baud=BAUD, timeout_s=20) as again:
+        with Board.open(url, baud=BAUD, timeout_s=60) as again:
             assert application_version(again) == "v1.0.0"
             assert again.link.baud == BAUD
 
@@ -202,7 +202,7 @@ def test_given_a_host_that_died_in_the_middle_of_a_delta_the_next_one_works(imag
             target = XdfuTarget(board, timing=TIMING)
             target.begin(TransferImage(DELTA, 100_000))
             target.write(delta(images).read_bytes()[:32_768])
-        with Board.open(url, baud=BAUD) as board:
+        with Board.open(url, baud=BAUD, timeout_s=60) as board:
             write(board, delta(images), DELTA)
             assert "#XFOTA: 5,0" in board.reset_modem(60).messages
             assert modem_version(board) == "mfw_nrf91x1_2.0.3"

@@ -3,11 +3,13 @@
 import hashlib
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from bridge.errors import BenchError, CloudError, ImageRefusedError, UsageError
 from bridge.fetch import Download, DownloadOptions, SourceRestartedError
+from bridge.fetch.part_file import PartFile
 from hil_tests.unit.fetch.conftest import CONTENT, FakeClock, Fetch, everything
 from hil_tests.unit.fetch.origin import (
     Origin,
@@ -344,6 +346,34 @@ def test_a_wrong_digest_of_ranges_is_checked_once_more_in_one_piece(origin: Orig
     assert len(origin.requests) == 5
 
 
+def test_no_reader_sees_an_image_with_a_wrong_digest_as_an_empty_file(
+    fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+    readers: list[threading.Thread] = []
+    truncate = PartFile.truncate
+
+    def look() -> None:
+        try:
+            seen.append(download.read(0, 100))
+        except CloudError as error:
+            seen.append(error.reason)
+
+    def truncate_and_let_read(part: PartFile, size_bytes: int) -> None:
+        truncate(part, size_bytes)
+        if threading.current_thread() is not threading.main_thread() and download.progress.received_bytes:
+            readers.append(threading.Thread(target=look))
+            readers[-1].start()
+            readers[-1].join(0.3)  # long enough for whoever need not wait for us
+
+    monkeypatch.setattr(PartFile, "truncate", truncate_and_let_read)
+    download = fetch(expected_sha256="0" * 64, options=DownloadOptions())
+    assert reason_of(download) == "wrong-sha256"
+    for reader in readers:
+        reader.join()
+    assert seen == ["wrong-sha256"]
+
+
 def test_content_encoding_is_refused(origin: Origin, fetch: Fetch) -> None:
     origin.always = altered(Content_Encoding="gzip")
     assert reason_of(fetch()) == "content-encoding"
@@ -552,6 +582,20 @@ def test_a_full_disk_is_the_bench(origin: Origin, fetch: Fetch, monkeypatch: pyt
     with pytest.raises(BenchError) as caught:
         fetch().wait_complete()
     assert caught.value.reason == "no-space"
+
+
+def test_a_disk_without_room_for_the_image_is_noticed_before_anybody_gets_a_byte(
+    origin: Origin, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room_bytes = len(CONTENT) // 2
+    monkeypatch.setattr(
+        "bridge.fetch.part_file.os.fstatvfs", lambda _: SimpleNamespace(f_bavail=room_bytes, f_frsize=1)
+    )
+    download = fetch()
+    with pytest.raises(BenchError) as caught:
+        download.read(0, 1)
+    assert caught.value.reason == "no-space"
+    assert len(origin.requests) == 1
 
 
 def test_a_cache_that_cannot_be_made(fetch: Fetch, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.fota import agent
+from bridge.fota import job_queue
 from bridge.lab.local_cloud import LocalCloud
 from bridge.lab.sample_images import SampleImages
 from hil_tests.unit.fota.job_bench import JobBench, job_bench
@@ -45,6 +45,6 @@ def jobs(
     job_cloud: LocalCloud, job_samples: SampleImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[JobBench]:
     """A fresh board and a thing of its own, which nobody else works unless a test says so."""
-    monkeypatch.setattr(agent, "WATCH_S", 0.01)
+    monkeypatch.setattr(job_queue, "WATCH_S", 0.01)
     with job_bench(job_cloud, job_samples, tmp_path) as bench:
         yield bench

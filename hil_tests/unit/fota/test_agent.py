@@ -72,7 +72,11 @@ def test_a_job_is_taken_worked_and_reported_with_its_story(rig: Rig) -> None:
     assert last[0] is JobStatus.SUCCEEDED
     assert last[1]["running_version"] == "2.0.0"
     reported = [details["stage"] for status, details in jobs.updates if status is JobStatus.IN_PROGRESS]
-    assert [stage for stage in reported if stage in ("schedule", "reboot")] == ["schedule", "reboot"]
+    # Progress goes out on its own thread, so a stage may be told twice, but none before its time.
+    assert list(dict.fromkeys(stage for stage in reported if stage in ("schedule", "reboot"))) == [
+        "schedule",
+        "reboot",
+    ]
 
 
 def test_success_is_said_last_and_once(rig: Rig) -> None:
@@ -224,3 +228,49 @@ def test_a_broker_that_will_never_accept_us_ends_the_agent(rig: Rig) -> None:
 
     with pytest.raises(CloudError, match="not trusted"):
         rig.agent(Refused(None, outages=1)).run()
+
+
+def test_whoever_looks_on_cannot_end_an_update(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(_event: UpdateEvent) -> None:
+        raise OSError("the disk under the log is full")
+
+    jobs = FakeJobs(job_execution(document=DOCUMENT))
+    result = rig.agent(jobs, broken).run(once=True)
+    assert result is not None
+    assert result.finished.outcome is Outcome.SUCCEEDED
+    assert jobs.updates[-1][0] is JobStatus.SUCCEEDED
+    assert sum("cannot be shown" in record.message for record in caplog.records) == 1
+
+
+def test_a_job_that_makes_us_fall_over_ends_and_the_next_one_is_worked(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fall_over(_source: FileSource, _offset: int, _size: int) -> bytes:
+        raise ZeroDivisionError
+
+    jobs = FakeJobs(job_execution(document=DOCUMENT))
+    with monkeypatch.context() as broken:
+        broken.setattr(FileSource, "read", fall_over)
+        result = rig.agent(jobs).run(once=True)
+    assert result is not None
+    assert (result.finished.outcome, result.finished.reason) == (Outcome.FAILED, "internal")
+    assert result.error is not None
+    assert result.error.exit_code == 1
+    assert jobs.updates[-1][0] is JobStatus.FAILED
+    assert "ZeroDivisionError" in jobs.updates[-1][1]["message"]
+    assert rig.agent(FakeJobs(job_execution(document=DOCUMENT))).run(once=True).finished.outcome is (  # type: ignore[union-attr]
+        Outcome.SUCCEEDED
+    )
+
+
+def test_after_the_image_was_scheduled_a_fall_leaves_the_end_to_the_next_start(rig: Rig) -> None:
+    class FallsOver(FakeJobs):
+        def describe(self, job_id: str) -> JobExecution:
+            if self.updates and self.updates[-1][1]["stage"] == Stage.REBOOT:
+                raise ZeroDivisionError
+            return super().describe(job_id)
+
+    jobs = FallsOver(job_execution(document=DOCUMENT))
+    with pytest.raises(ZeroDivisionError):
+        rig.agent(jobs).run(once=True)
+    assert {status for status, _ in jobs.updates} == {JobStatus.IN_PROGRESS}

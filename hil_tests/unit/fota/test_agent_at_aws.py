@@ -22,8 +22,7 @@ from bridge.cloud import (
 )
 from bridge.errors import CloudError
 from bridge.fetch import THIS_HOST
-from bridge.fota import Outcome, Stage, UpdateEvent, over_at
-from bridge.fota import agent as agent_module
+from bridge.fota import Outcome, Stage, UpdateEvent, job_queue, over_at
 from bridge.fota.agent import Agent
 from bridge.fota.journal import Journal
 from bridge.fota.service import DownloadSettings, ThingOnBoard, running_agents, source_maker
@@ -125,7 +124,7 @@ def test_given_a_presigned_url_that_expired_when_downloading_then_the_job_is_des
 def hasty(jobs: JobBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between attempts are short."""
     monkeypatch.setattr(connection, "Backoff", lambda: Backoff(0.05, 0.1))
-    monkeypatch.setattr(agent_module, "WATCH_S", 2.0)
+    monkeypatch.setattr(job_queue, "WATCH_S", 2.0)
 
 
 @pytest.mark.usefixtures("hasty")

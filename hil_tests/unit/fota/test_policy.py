@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from bridge.board import BoardIdentity
+from bridge.cloud.requirements import read_requirements
 from bridge.errors import ImageRefusedError, UsageError
 from bridge.fota import Expectations, Outcome, Policy
-from bridge.fota.hardware_policy import product_of
+from bridge.fota.hardware_policy import check_board, product_of
 from bridge.fota.outcome import outcome_of
 from bridge.fota.policy import check_head, check_image, check_order
 from bridge.fota.versions import full_version
@@ -39,9 +40,14 @@ def full(version: str = "2.0.3", family: str = "nrf91x1") -> ImageHead:
 
 
 def order(**more: str) -> Expectations:
-    return Expectations(**more)
+    return Expectations(**more)  # type: ignore[arg-type]
 
 
+def requires(**members: object) -> Expectations:
+    return Expectations(requires=read_requirements(members))
+
+
+PLACED = replace(AT, hardware_version="nRF9151 LACA B0A", bootloader_version=2)
 SLOT = Policy(slot_size_bytes=0x6E000)
 DK = order(board="nrf9151dk/nrf9151/ns")
 
@@ -57,6 +63,15 @@ DK = order(board="nrf9151dk/nrf9151/ns")
         ("too-large", app(), 0x6D001, AT, order(), SLOT),
         ("too-large", app(), 0x6D001, AT, DK, Policy()),
         ("wrong-board", app(), 1, AT, order(board="nrf9160dk"), Policy()),
+        ("unmet-requirement", app(), 1, PLACED, requires(modem="2.0.3"), Policy()),
+        ("unmet-requirement", app(), 1, PLACED, requires(modem="2.0.10"), Policy()),
+        ("unmet-requirement", delta(), 1, PLACED, requires(application="1.10.0"), Policy()),
+        ("unmet-requirement", app(), 1, PLACED, requires(bootloader=3), Policy()),
+        ("unmet-requirement", app(), 1, PLACED, requires(hardware="nRF9151 LACA B1A"), Policy()),
+        ("unmet-requirement", app(), 1, PLACED, requires(hardware="nRF9161 LACA A0A"), Policy()),
+        ("unmet-requirement", app(), 1, SMP, requires(modem="2.0.2"), Policy()),
+        ("unmet-requirement", app(), 1, SMP, requires(hardware="nRF9151 LACA A0A"), Policy()),
+        ("unmet-requirement", app(), 1, SMP, requires(bootloader=1), Policy()),
         ("wrong-board", app(), 1, AT, order(board="thingy91"), Policy()),
         ("wrong-board", app(), 1, AT, order(board="nrf52840dk"), Policy()),
         ("wrong-board", app(board="nrf9160dk/nrf9160/ns"), 1, AT, order(), Policy()),
@@ -235,3 +250,22 @@ def test_the_board_in_a_board_target(text: str | None, product: str | None) -> N
 )
 def test_versions_with_their_build_number(text: str | None, numbers: tuple[int, ...] | None) -> None:
     assert full_version(text) == numbers
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"modem": "2.0.2", "application": "v1.5.0", "hardware": "nRF9151 LACA B0A", "bootloader": 2},
+        {"modem": "1.9.9", "application": "1.4.12", "hardware": "nrf9151 laca A1B", "bootloader": 1},
+        {},
+    ],
+)
+def test_a_board_that_has_what_is_required_gets_the_image(members: dict[str, object]) -> None:
+    assert check_head(app(), 1, PLACED, requires(**members), Policy()) == []
+
+
+def test_an_order_for_no_nrf91_says_so_whether_or_not_a_board_is_there() -> None:
+    for identity in (NOBODY, AT):
+        with pytest.raises(ImageRefusedError) as caught:
+            check_board(identity, "nrf52840dk")
+        assert caught.value.message == "the image is for nrf52840dk, which is no nRF91 board or chip"

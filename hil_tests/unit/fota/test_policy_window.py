@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from bridge.cloud import JobStatus
 from bridge.errors import UsageError
 from bridge.fota import UpdateEvent, Waiting
-from bridge.fota.agent import WATCH_S, Agent
+from bridge.fota.agent import Agent
+from bridge.fota.job_queue import WATCH_S
 from bridge.fota.window import Admission, parse_window
 from hil_tests.unit.fota.fakes import FakeJobs, job_execution
 

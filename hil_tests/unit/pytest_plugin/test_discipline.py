@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.board.transcript import read_transcript
 from bridge.pytest_plugin.artifacts import (
     TestRecord,
     register_writer,
@@ -25,6 +26,7 @@ def test_without_a_board_tests_are_skipped_and_with_require_they_are_errors(
     result = suite.runpytest("-ra")
     result.assert_outcomes(passed=1, skipped=1)
     result.stdout.fnmatch_lines(["*no nRF91 board is connected by USB*--nrf91-require*"])
+    result.stdout.fnmatch_lines(["1 skipped: no board: no nRF91 board is connected*"])
     result = suite.runpytest("--nrf91-require")
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*BENCH ERROR (no-board)*"])
@@ -64,6 +66,22 @@ def test_what_a_bench_cannot_do_is_deselected_with_a_reason(suite: pytest.Pytest
         "needs a network",
     ):
         assert f"1 deselected: needs {reason}".replace("needs needs", "needs") in text or reason in text
+
+
+@pytest.mark.parametrize(
+    ("marker", "told"),
+    [
+        ('nrf91_route("spm")', "nrf91_route is to name a route, and names 'spm'; choose one of xdfu, smp"),
+        ("nrf91_route", "nrf91_route is to name a route, and names none"),
+        ('nrf91_kind("modem-detla")', "nrf91_kind is to name a kind of firmware, and names 'modem-detla'"),
+        ("nrf91_kind()", "nrf91_kind is to name a kind of firmware, and names none"),
+    ],
+)
+def test_a_marker_with_a_slip_in_it_ends_the_run(suite: pytest.Pytester, marker: str, told: str) -> None:
+    suite.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(nrf91_board): pass")
+    result = suite.runpytest(*VIRTUAL)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*::test_it: {told}*"])
 
 
 def test_a_bench_error_is_an_error_and_no_failure_in_the_summary_and_the_junit_file(
@@ -185,3 +203,95 @@ def test_writers_can_be_added_and_a_broken_one_ends_nothing(
     assert (directory / "name.txt").read_text() == "a.py::test[x/y]"
     assert "no pen" in (directory / "not-written.txt").read_text()
     assert test_directory(tmp_path, "a.py::test[x/y]") != test_directory(tmp_path, "a.py::test[x-y]")
+
+
+def test_artefacts_of_an_earlier_run_are_not_taken_for_those_of_this_one(
+    suite: pytest.Pytester,
+) -> None:
+    suite.makepyfile("def test_it(nrf91_board): assert nrf91_board.version()")
+    arguments = (*VIRTUAL, "--nrf91-artifacts=out")
+    directory = test_directory(
+        suite.path / "out",
+        "test_artefacts_of_an_earlier_run_are_not_taken_for_those_of_this_one.py::test_it",
+    )
+    directory.mkdir(parents=True)
+    (directory / "throughput.svg").write_text("of another update")
+    broken = suite.path / "out" / "test_killed"
+    broken.mkdir()
+    (broken / "result.json").write_text('{"schema": 1, "te')
+    suite.runpytest(*arguments).assert_outcomes(passed=1)
+    assert not (directory / "throughput.svg").exists()
+    page = (suite.path / "out" / "report.html").read_text()
+    assert "<b>1</b> tests" in page
+    assert "throughput.svg" not in page
+    suite.runpytest(*arguments, "--collect-only")
+    assert (suite.path / "out" / "report.html").read_text() == page
+
+
+def test_artefacts_that_cannot_be_written_end_neither_the_test_nor_the_run(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        """
+        from pathlib import Path
+
+        def test_it(nrf91_board):
+            Path("out").rmdir()
+            Path("out").touch()
+        """
+    )
+    result = suite.runpytest(*VIRTUAL, "--nrf91-artifacts=out")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["artefacts were not written: *"])
+    result.stderr.fnmatch_lines(["nrf91: the report was not written: *"])
+
+
+@pytest.mark.parametrize("scope", ["module", "session"])
+def test_each_test_is_told_with_its_board_however_long_it_stays_the_same(
+    suite: pytest.Pytester, scope: str
+) -> None:
+    suite.makepyfile(
+        """
+        def test_first(nrf91_board): assert nrf91_board.version() == "1.0.0"
+        def test_second(nrf91_board): assert nrf91_board.version() == "1.0.0"
+        """
+    )
+    suite.runpytest(*VIRTUAL, "--nrf91-scope", scope, "--nrf91-artifacts=out").assert_outcomes(passed=2)
+    boards = [json.loads(file.read_text())["board"] for file in (suite.path / "out").glob("*/result.json")]
+    assert [board["name"] for board in boards] == ["virtual"] * 2
+    assert boards[0] == boards[1]
+
+
+def test_fixtures_that_a_test_asks_for_while_it_runs_work_as_well(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("name", ["nrf91_update", "nrf91_log", "nrf91_deploy"])
+        def test_it(request, name):
+            request.getfixturevalue(name)
+            assert request.getfixturevalue("nrf91_board").version() == "1.0.0"
+        """
+    )
+    suite.runpytest(*VIRTUAL, "--nrf91-artifacts=out").assert_outcomes(passed=3)
+    logs = [file.read_text() for file in (suite.path / "out").glob("*/at.log")]
+    assert len(logs) == 3
+    assert all("#XSMVER" in log for log in logs)
+
+
+def test_each_update_is_kept_alone_with_the_command_that_plays_it_again(suite: pytest.Pytester) -> None:
+    """The whole transcript of a test begins with what the plugin asked the board; a command would not say that."""
+    suite.makepyfile(
+        """
+        def test_it(nrf91_board, nrf91_update, nrf91_images):
+            nrf91_board.at("AT+CGMM")
+            assert nrf91_update(nrf91_images.newer).outcome == "succeeded"
+            nrf91_board.at("AT+CGMM")
+            assert nrf91_update(nrf91_images.newer, allow_downgrade=True).outcome == "rejected"
+        """
+    )
+    suite.runpytest(*VIRTUAL, "--nrf91-artifacts=out").assert_outcomes(passed=1)
+    first, second = (read_transcript(file) for file in sorted((suite.path / "out").glob("*/update-*.jsonl")))
+    assert first.records[0].way == "opened"
+    assert (first.command[0], first.exit_code) == ("flash", 0)
+    sent = b"".join(record.data for record in first.records if record.way == "out")
+    assert Path(first.command[1]).read_bytes()[:1024] in sent
+    assert (second.command[2:], second.exit_code) == (("--allow-downgrade",), 5)

@@ -92,3 +92,12 @@ def test_a_board_of_a_wider_scope_is_the_same_for_all_tests_in_it(suite: pytest.
     )
     suite.runpytest("--nrf91-port", "virtual", "--nrf91-scope", "module").assert_outcomes(passed=2)
     suite.runpytest("--nrf91-port", "virtual").assert_outcomes(passed=1, failed=1)
+
+
+def test_the_files_that_one_build_leaves_are_one_version(firmware: Path, tmp_path: Path) -> None:
+    """``zephyr.signed.bin`` and ``dfu_application.zip`` lie beside each other."""
+    again = SampleImages(tmp_path / "again")
+    shutil.copy(again.dfu_package("1.9.0"), firmware / "dfu_application.zip")
+    images = own_images(firmware, tmp_path / "made")
+    versions = [inspect_file(path).version for path in (images.baseline, images.newer, images.newest)]
+    assert versions == ["1.9.0", "1.10.0", "1.11.0"]

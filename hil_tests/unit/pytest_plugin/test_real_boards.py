@@ -104,9 +104,9 @@ def test_look(nrf91_board):
 def test_a_baseline_is_restored_between_tests(suite: pytest.Pytester, tmp_path: Path) -> None:
     suite.makepyfile(UPDATE_AND_LOOK.format(version="1.0.0"))
     with served(tmp_path) as (port,):
-        result = suite.runpytest("--nrf91-port", port, *REAL)
+        result = suite.runpytest(f"--nrf91-port={port}", *REAL)
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["application 1.0.0 restored"])
+    result.stdout.fnmatch_lines(["application 1.0.0 restored on *"])
 
 
 def test_a_board_that_an_earlier_run_left_elsewhere_is_brought_to_its_baseline_first(
@@ -114,9 +114,9 @@ def test_a_board_that_an_earlier_run_left_elsewhere_is_brought_to_its_baseline_f
 ) -> None:
     suite.makepyfile("def test_it(nrf91_board): assert nrf91_board.version() == '1.0.0'")
     with served(tmp_path, version="3.0.0") as (port,):
-        result = suite.runpytest("--nrf91-port", port, *REAL)
+        result = suite.runpytest(f"--nrf91-port={port}", *REAL)
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*was found with v3.0.0", "application 1.0.0 restored"])
+    result.stdout.fnmatch_lines(["*was found with v3.0.0", "application 1.0.0 restored on *"])
 
 
 def test_a_baseline_that_cannot_be_restored_makes_the_board_dirty(
@@ -124,7 +124,7 @@ def test_a_baseline_that_cannot_be_restored_makes_the_board_dirty(
 ) -> None:
     suite.makepyfile(UPDATE_AND_LOOK.format(version="1.0.0"))
     with served(tmp_path, downgrade_prevention=True) as (port,):
-        result = suite.runpytest("--nrf91-port", port, *REAL)
+        result = suite.runpytest(f"--nrf91-port={port}", *REAL)
     result.assert_outcomes(passed=1, errors=2)
     result.stdout.fnmatch_lines(["*BENCH ERROR (board-dirty)*is dirty*", "2 bench errors: *"])
 
@@ -134,7 +134,7 @@ def test_what_runs_for_good_can_be_accepted_as_the_new_baseline(
 ) -> None:
     suite.makepyfile(UPDATE_AND_LOOK.format(version="2.0.0"))
     with served(tmp_path, downgrade_prevention=True) as (port,):
-        result = suite.runpytest("--nrf91-port", port, "--nrf91-baseline", "accept", *REAL)
+        result = suite.runpytest(f"--nrf91-port={port}", "--nrf91-baseline", "accept", *REAL)
     result.assert_outcomes(passed=2)
 
 

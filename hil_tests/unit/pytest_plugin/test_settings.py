@@ -1,5 +1,7 @@
 """Who decides what: option, environment, ini file, bench file; and that other suites see nothing of it."""
 
+from pathlib import Path
+
 import pytest
 
 BENCH = """
@@ -42,8 +44,58 @@ def test_the_bench_file_fills_in_what_nobody_has_said(suite: pytest.Pytester) ->
 
 
 @pytest.mark.parametrize(
+    ("arguments", "runs_on"),
+    [
+        (["--nrf91-bench=bench.toml"], "/dev/nowhere-left"),
+        (["--nrf91-bench=bench.toml", "--nrf91-port=auto"], "/dev/nowhere-left"),
+        (["--nrf91-serial-number=77"], "serial number 77"),
+        (["--nrf91-port=virtual", "--nrf91-bench=bench.toml"], None),
+        ([], None),
+    ],
+)
+def test_a_port_from_an_ini_file_gives_way_to_a_bench_or_a_board_that_was_asked_for(
+    suite: pytest.Pytester, arguments: list[str], runs_on: str | None
+) -> None:
+    """A project has ``nrf91_port = virtual`` until there is a board; whoever names one must not test a virtual one."""
+    suite.makeini("[pytest]\nnrf91_port = virtual\n")
+    suite.path.joinpath("bench.toml").write_text(BENCH)
+    suite.makepyfile(
+        f"""
+        from bridge.pytest_plugin.device import DeviceUnderTest
+        from bridge.pytest_plugin.keys import SESSION
+
+        def test_board(request):
+            bench = request.config.stash[SESSION].bench
+            where = None if bench is None else DeviceUnderTest(bench.boards[0]).where
+            assert where == {runs_on!r}
+        """
+    )
+    suite.runpytest(*arguments).assert_outcomes(passed=1)
+
+
+def test_settings_that_pytest_has_not_read_end_the_run(suite: pytest.Pytester, tmp_path: Path) -> None:
+    """Of ``--nrf91-port /dev/ttyACM0`` pytest takes the device for a place of tests, and looks for ini files there."""
+    device = tmp_path.parent / f"{tmp_path.name}-elsewhere" / "ttyACM0"
+    device.parent.mkdir()
+    device.touch()
+    suite.makepyfile("def test_it(): pass")
+    result = suite.runpytest("--nrf91-port", str(device))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*has not read {suite.path}/tox.ini; write --nrf91-port={device}"])
+    suite.runpytest(f"--nrf91-port={device}").assert_outcomes(passed=1)
+    suite.runpytest("--nrf91-port", str(device), str(suite.path)).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
+        (["--nrf91-wait=soon"], "give seconds"),
+        (["--nrf91-port=virtual", "--nrf91-model=thingy92"], "there is no virtual board thingy92. Known: "),
+        (
+            ["--nrf91-port=/dev/nowhere", "--nrf91-model=thingy92"],
+            "there is no board model thingy92. Known: ",
+        ),
+        (["--nrf91-artifacts=bench.toml"], "artefacts cannot be kept in"),
         (["--nrf91-cloud", "azure"], "azure"),
         (["--nrf91-bench", "none.toml"], "none.toml"),
         (["--nrf91-bench", "bench.toml", "--nrf91-serial-number", "77"], "77"),

@@ -253,7 +253,8 @@ def test_programming_takes_the_time_of_its_pages(make_hand: MakeHand, segments: 
         write(hand, 0x6000, segments.firmware[0][1])
         return hand.board.call(lambda: hand.board._cpu.now_ns) / 1e9 - before_s
 
-    assert 0.05 < seconds(1) - seconds(0) < 0.5
+    # One page of 0.12 s. A part of it passes while the host is read and the URC waits for its time: hence the factor.
+    assert 10.0 < seconds(100) - seconds(0) < 14.0
 
 
 def test_given_an_update_then_another_process_finds_it(
