@@ -325,5 +325,9 @@ def _silence(command: str, timeout_s: float) -> LinkError:
 
 
 def _refusal(text: str, result: FinalResult) -> BoardRefusedError:
-    reason = "at-error" if result.kind == "ERROR" else f"{result.kind.lower()}-{result.code}"
-    return BoardRefusedError(f"the board answered {redact_command(text)} with {result.text}", reason=reason)
+    plain = result.kind == "ERROR"
+    return BoardRefusedError(
+        f"the board answered {redact_command(text)} with {result.text}",
+        reason="at-error" if plain else f"{result.kind.lower()}-{result.code}",
+        hint="The firmware does not know this command, or not now or with these values." if plain else None,
+    )

@@ -1,10 +1,11 @@
 """The command tree, and the one place where an exception becomes an exit code."""
 
 import logging
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -27,11 +28,14 @@ from bridge.cli import (
     thing,
     virtual_board,
 )
-from bridge.cli.output import console, give_up_output, report_error
+from bridge.cli.output import console, emit_error, give_up_output, report_error
 from bridge.cli.recording import end_recording, start_recording
-from bridge.errors import BridgeError, InterruptedUpdateError
+from bridge.errors import BridgeError, InterruptedUpdateError, UsageError
 from bridge.extras import extra_of, missing_extra
 from bridge.redaction import redact_logs
+
+_NOBODY_READS: Final = 141
+"""Exit code of a command whose output was closed (``| head -1``): what a shell says of one that SIGPIPE ended."""
 
 app = typer.Typer(
     name="nrf91-bridge",
@@ -120,10 +124,7 @@ def exit_code_of(command: Callable[[], object]) -> int:
         report_error(error)
         return error.exit_code
     except SystemExit as leaving:  # how typer ends a command, its own usage errors and Ctrl-C included
-        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-        if code == InterruptedUpdateError.exit_code:
-            report_error(InterruptedUpdateError("stopped by the user"))
-        return code
+        return _code_of(leaving)
     except ModuleNotFoundError as error:
         extra = extra_of(error)
         if extra is None:
@@ -134,6 +135,25 @@ def exit_code_of(command: Callable[[], object]) -> int:
     except Exception:  # noqa: BLE001 - the last line of defence: a bug gets its traceback and its exit code
         return _report_bug()
     return 0
+
+
+def _code_of(leaving: SystemExit) -> int:
+    if isinstance(leaving.__context__, BrokenPipeError):
+        return _NOBODY_READS
+    code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    if code == UsageError.exit_code and "--json" in sys.argv:
+        _emit_usage_error(leaving.__context__)
+    if code == InterruptedUpdateError.exit_code:
+        report_error(InterruptedUpdateError("stopped by the user"))
+    return code
+
+
+def _emit_usage_error(refused: BaseException | None) -> None:
+    """Tell machines what typer has told people; it refuses a command line before any command can choose its output."""
+    text = getattr(refused, "format_message", None)
+    if text is not None:
+        context = getattr(refused, "ctx", None)
+        emit_error(UsageError(text(), hint=f"See: {context.command_path} --help" if context else None))
 
 
 def _report_bug() -> int:

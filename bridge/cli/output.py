@@ -34,6 +34,10 @@ class PlainConsole(Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, **options)
 
+    def on_broken_pipe(self) -> None:
+        """Let the command end, as whoever closed the pipe wants; rich would take its exit code for it, too."""
+        raise  # noqa: PLE0704 - rich calls this while it handles the BrokenPipeError
+
 
 class RedactingConsole(PlainConsole):
     """A console that takes secrets out of texts."""
@@ -108,20 +112,25 @@ def report_thread_failure(failure: threading.ExceptHookArgs) -> None:
         console.print(f"thread {name} broke:\n{''.join(lines)}", soft_wrap=True)
 
 
+def emit_error(error: BridgeError) -> None:
+    """Write an error for machines."""
+    event: dict[str, object] = {
+        "event": "error",
+        "reason": error.reason,
+        "message": error.message,
+        "stage": error.stage,
+        "offset": error.offset,
+        "hint": error.hint,
+        "exit_code": error.exit_code,
+    }
+    with suppress(OSError):  # nobody reads it; people may
+        emit_json(event)
+
+
 def report_error(error: BridgeError) -> None:
     """Write the last line of a failed command: what, where, and the next thing to try."""
     if _Mode.json:
-        event: dict[str, object] = {
-            "event": "error",
-            "reason": error.reason,
-            "message": error.message,
-            "stage": error.stage,
-            "offset": error.offset,
-            "hint": error.hint,
-            "exit_code": error.exit_code,
-        }
-        with suppress(OSError):  # nobody reads it; people may
-            emit_json(event)
+        emit_error(error)
     where = [f"in stage {error.stage}"] if error.stage else []
     if error.offset is not None:
         where.append(f"at offset {error.offset}")

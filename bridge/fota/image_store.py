@@ -174,7 +174,7 @@ def _look_at(path: Path) -> KnownImage | None:
         return KnownImage(path.stem, path, 0, None, error.strerror or str(error))
     try:
         image = inspect_file(path)
-    except ImageRefusedError as error:
+    except (ImageRefusedError, UsageError) as error:
         return KnownImage(path.stem, path, size_bytes, None, error.message)
     digest = image.mcuboot.digest if image.mcuboot is not None else None
     if digest != path.stem:

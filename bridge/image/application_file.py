@@ -30,7 +30,8 @@ def read_application(path: Path) -> ApplicationFile:
     """Read a signed application, or take the one application out of a ``dfu_application.zip``.
 
     Raises:
-        ImageRefusedError: It cannot be read, is broken, or is no MCUboot application image (``wrong-kind``).
+        ImageRefusedError: It is broken, or is no MCUboot application image (``wrong-kind``).
+        UsageError: It cannot be read (``unreadable``).
     """
     try:
         with path.open("rb") as file:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-from bridge.errors import ImageRefusedError
+from bridge.errors import ImageRefusedError, UsageError
 from bridge.image.app_delta_reader import AppDeltaFile
 from bridge.image.archive import MAX_ARCHIVE_BYTES, read_archive
 from bridge.image.detect import HEAD_BYTES, Container, detect
@@ -105,7 +105,8 @@ def inspect_file(path: Path) -> FirmwareImage:
     """Inspect a file on disk.
 
     Raises:
-        ImageRefusedError: See :meth:`ImageInspector.finish`; also when it cannot be read.
+        ImageRefusedError: See :meth:`ImageInspector.finish`.
+        UsageError: It cannot be read (``unreadable``).
     """
     inspector = ImageInspector(path.name)
     try:
@@ -117,9 +118,13 @@ def inspect_file(path: Path) -> FirmwareImage:
     return inspector.finish()
 
 
-def unreadable(path: Path, error: OSError) -> ImageRefusedError:
-    """The refusal for a file that cannot be read."""
-    return ImageRefusedError(f"{path} cannot be read: {error.strerror or error}", reason="unreadable")
+def unreadable(path: Path, error: OSError) -> UsageError:
+    """The error for a file that cannot be read: nothing was found out about an image, so none is refused."""
+    return UsageError(
+        f"{path} cannot be read: {error.strerror or error}",
+        reason="unreadable",
+        hint="Check its name, and who may read it.",
+    )
 
 
 class _Reader(Protocol):

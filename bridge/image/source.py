@@ -99,7 +99,7 @@ class FileSource:
         path: The file.
 
     Raises:
-        ImageRefusedError: It cannot be opened.
+        UsageError: It cannot be opened (``unreadable``).
     """
 
     def __init__(self, path: Path) -> None:

@@ -172,6 +172,15 @@ def _record(item: pytest.Item) -> "TestRecord | None":
     return item.stash.get(RECORD, None)
 
 
+def _record_of_bench_error(item: pytest.Item, call: pytest.CallInfo[None]) -> "TestRecord | None":
+    """A test without a board can lack something of the bench as well, such as the cloud."""
+    if call.excinfo is None:
+        return None
+    from bridge.errors import BenchError  # noqa: PLC0415
+
+    return item.config.stash[SESSION].record() if isinstance(call.excinfo.value, BenchError) else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Write down what goes over the cable from before the first fixture until after the last."""
@@ -207,7 +216,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Tell the bench's faults from the product's, and write down how it ended."""
     report = yield
-    record = _record(item)
+    record = _record(item) or _record_of_bench_error(item, call)
     if record is None:
         return report
     from bridge.pytest_plugin.reporting import note_report  # noqa: PLC0415

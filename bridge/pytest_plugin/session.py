@@ -112,18 +112,24 @@ class BenchSession:
         """The cloud, running until the end of the run.
 
         Raises:
-            BenchError: It does not start, or cannot be reached; nobody asks it a second time.
+            BenchError: It does not start, cannot be reached, or needs a package that is not installed (``missing-extra``);
+                nobody asks it a second time.
         """
         from bridge.errors import BridgeError  # noqa: PLC0415
+        from bridge.extras import extra_of, missing_extra  # noqa: PLC0415
         from bridge.pytest_plugin.reporting import as_bench_error  # noqa: PLC0415
 
-        if self._no_cloud is not None:
-            raise self._no_cloud
-        try:
-            return self._open_cloud()
-        except BridgeError as error:
-            self._no_cloud = as_bench_error(error)
-            raise self._no_cloud from error
+        if self._no_cloud is None:
+            try:
+                return self._open_cloud()
+            except BridgeError as error:
+                self._no_cloud = as_bench_error(error)
+            except ModuleNotFoundError as error:
+                extra = extra_of(error)
+                if extra is None:
+                    raise
+                self._no_cloud = as_bench_error(missing_extra("the cloud of a suite needs", error, extra))
+        raise self._no_cloud
 
     def _open_cloud(self) -> "CloudUnderTest":
         from bridge.lab.local_cloud import LocalCloud  # noqa: PLC0415

@@ -1,6 +1,8 @@
 """Errors become last lines and exit codes; each family has its own."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from bridge.errors import (
     UsageError,
     VerificationError,
 )
+from hil_tests.unit.image.build import mcuboot
 
 
 @pytest.fixture
@@ -90,6 +93,52 @@ def test_ctrl_c_is_exit_code_130(command: CommandLine) -> None:
 def test_an_unknown_option_is_exit_code_2(command: CommandLine, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("flash", "--no-such-option") == 2
     assert "no-such-option" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("flash", "--json", "--no-such-option"), "--no-such-option"),
+        (("flash", "--json"), "file"),
+        (("no-such-command", "--json"), "no-such-command"),
+    ],
+)
+def test_a_command_line_that_typer_refuses_is_an_error_in_json_too(
+    command: CommandLine, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], says: str
+) -> None:
+    assert command(*arguments) == 2
+    shown = capsys.readouterr()
+    (line,) = shown.out.splitlines()
+    error = json.loads(line)
+    assert (error["event"], error["reason"], error["exit_code"]) == ("error", "usage", 2)
+    assert says in error["message"].lower()
+    assert "--help" in error["hint"]
+    assert shown.err.startswith("Usage: ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("flash", "--help"), ("image", "inspect"), ("image", "inspect", "--json")]
+)
+def test_a_command_whose_output_nobody_reads_ends_like_one_that_sigpipe_ended(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    image = tmp_path / "app.bin"
+    image.write_bytes(mcuboot(b"application"))
+    file = (str(image),) if "inspect" in arguments else ()
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "bridge", *arguments, *file],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, "")
 
 
 def test_help_and_version_are_exit_code_0(command: CommandLine, capsys: pytest.CaptureFixture[str]) -> None:

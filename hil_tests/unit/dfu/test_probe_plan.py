@@ -170,6 +170,6 @@ def test_a_file_on_disk_keeps_its_name_and_a_missing_one_is_refused(tmp_path: Pa
     path = tmp_path / "boot.hex"
     path.write_bytes(build.intel_hex((0, b"boot")))
     assert make_plan(path).name == "boot.hex"
-    with pytest.raises(ImageRefusedError) as caught:
+    with pytest.raises(UsageError) as caught:
         make_plan(tmp_path / "none.hex")
     assert caught.value.reason == "unreadable"

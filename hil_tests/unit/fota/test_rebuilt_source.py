@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bridge
 from bridge.board import Board, BoardIdentity
 from bridge.errors import CloudError, ImageRefusedError
 from bridge.fota import Finished, Outcome, Update, over_at
@@ -316,3 +317,16 @@ def test_given_a_delta_in_a_file_then_base_and_delta_are_read_from_disk(bench: B
     target = open_rebuilt(source, source.read_head(), BoardIdentity("port"), bench.store)
     assert parse_image(read_all(target)).version == "1.1.0"
     target.close()
+
+
+def test_the_library_example_of_the_documentation_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path(bridge.__file__).parent.parent / "docs" / "application-deltas.md"
+    example = page.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    Path("app.bin").write_bytes(OLD)
+    KnownImageStore(Path("store")).add(Path("app.bin"))
+    Path("app-1.1.0.delta").write_bytes(DELTA)
+    exec(compile(example, page.name, "exec"), {})
+    assert capsys.readouterr().out.strip() == str(NEW[:4])

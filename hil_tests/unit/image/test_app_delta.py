@@ -415,7 +415,7 @@ def test_given_files_then_applications_are_read_and_others_refused(tmp_path: Pat
         with pytest.raises(ImageRefusedError) as refused:
             read_application(path)
         assert refused.value.reason == "wrong-kind"
-    with pytest.raises(ImageRefusedError) as missing:
+    with pytest.raises(UsageError) as missing:
         read_application(tmp_path / "missing")
     assert missing.value.reason == "unreadable"
 

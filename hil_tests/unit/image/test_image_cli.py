@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from bridge.cli import image as image_commands
 from bridge.cli import output
-from bridge.errors import ImageRefusedError
+from bridge.errors import ImageRefusedError, UsageError
 from bridge.image import inspect_bytes
 from bridge.image.sample import encode_modem_delta
 from bridge.lab.sample_images import SampleImages
@@ -96,7 +96,7 @@ def test_given_a_signature_that_does_not_fit_then_it_is_refused_only_with_a_key(
 def test_given_no_image_then_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageRefusedError, match="HTML"):
         run(save(tmp_path, b"<!DOCTYPE html>"))
-    with pytest.raises(ImageRefusedError):
+    with pytest.raises(UsageError, match=r"missing\.bin cannot be read"):
         run(tmp_path / "missing.bin", "--json")
 
 

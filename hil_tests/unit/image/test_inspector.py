@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import ImageRefusedError
+from bridge.errors import ImageRefusedError, UsageError
 from bridge.image import ImageInspector, ImageKind, inspect_bytes, inspect_file
 from bridge.image.inspector import unreadable
 from bridge.image.nsib import make_nsib_image
@@ -201,9 +201,9 @@ def test_given_a_file_on_disk_then_it_is_inspected_by_its_content(tmp_path: Path
     assert inspect_file(path).size_bytes == path.stat().st_size
 
 
-def test_given_a_folder_or_a_missing_file_then_it_is_refused(tmp_path: Path) -> None:
+def test_given_a_folder_or_a_missing_file_then_it_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing.bin"):
-        with pytest.raises(ImageRefusedError) as refused:
+        with pytest.raises(UsageError) as refused:
             inspect_file(path)
         assert refused.value.reason == "unreadable"
     assert "strange" in unreadable(tmp_path, OSError("strange")).message

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge.errors import ImageRefusedError
+from bridge.errors import UsageError
 from bridge.image import BytesSource, FileSource, ImageSource
 
 DATA = bytes(range(256)) * 3
@@ -50,7 +50,7 @@ def test_given_a_file_that_grows_then_the_source_keeps_its_size(tmp_path: Path) 
 
 
 def test_given_a_missing_file_then_it_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ImageRefusedError) as refused:
+    with pytest.raises(UsageError) as refused:
         FileSource(tmp_path / "missing.bin")
     assert refused.value.reason == "unreadable"
 
@@ -60,6 +60,6 @@ def test_given_a_file_that_cannot_be_read_then_it_is_refused(tmp_path: Path) -> 
         return  # only Linux has a file that opens and does not read
     source = FileSource(Path("/proc/self/mem"))
     source._size_bytes = 1
-    with pytest.raises(ImageRefusedError):
+    with pytest.raises(UsageError):
         source.read(0, 1)
     source.close()

@@ -32,6 +32,19 @@ def test_without_a_board_tests_are_skipped_and_with_require_they_are_errors(
     result.stdout.fnmatch_lines(["*BENCH ERROR (no-board)*"])
 
 
+def test_given_no_package_for_the_cloud_then_the_bench_lacks_it_and_says_what_to_install(
+    suite: pytest.Pytester,
+) -> None:
+    suite.makeconftest("import sys\nsys.modules['starlette'] = None")
+    suite.makepyfile("def test_it(nrf91_cloud): pass\ndef test_again(nrf91_cloud): pass")
+    result = suite.runpytest_subprocess(*VIRTUAL)
+    result.assert_outcomes(errors=2)
+    text = result.stdout.str()
+    assert text.count("BENCH ERROR (missing-extra)") >= 2
+    assert "needs starlette" in text
+    assert "hint: Install it with: pip install 'nrf91-bridge[lab]'" in text
+
+
 def test_what_a_bench_cannot_do_is_deselected_with_a_reason(suite: pytest.Pytester) -> None:
     suite.path.joinpath("bench.toml").write_text('[boards.1]\nport = "/dev/nowhere"\ntransport = "smp"\n')
     suite.makepyfile(
