@@ -296,6 +296,25 @@ def test_told_to_stop_while_the_image_server_is_silent_the_job_is_left_at_once(r
     assert {status for status, _ in jobs.updates} == {JobStatus.IN_PROGRESS}
 
 
+@pytest.mark.parametrize("status", [JobStatus.CANCELED, JobStatus.TIMED_OUT])
+def test_a_job_that_ends_in_the_cloud_while_the_image_server_is_silent_is_left(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, status: JobStatus
+) -> None:
+    monkeypatch.setattr("bridge.fota.reporter.LOOK_S", 0.01)
+    jobs = FakeJobs(job_execution(document=DOCUMENT))
+    silent = SilentSource(rig.image)
+    agent = rig.agent(jobs, source=silent)
+    with ThreadPoolExecutor(1) as worker:
+        working = worker.submit(agent.run, once=True)
+        assert silent.is_read.wait(60)
+        assert jobs.execution is not None
+        jobs.execution = replace(jobs.execution, status=status)
+        result = working.result(60)
+    assert result is not None
+    assert result.finished.outcome is Outcome.CANCELED
+    assert {status for status, _ in jobs.updates} == {JobStatus.IN_PROGRESS}
+
+
 class SilentSource(FileSource):
     """Of an image of which no byte arrives."""
 
