@@ -184,7 +184,8 @@ class Agent:
             )
 
     def _is_known(self, execution: JobExecution) -> bool:
-        return self._journal.find_job(order_of(execution, self._thing, self._place)) is not None
+        known = self._journal.find_job(order_of(execution, self._thing, self._place))
+        return known is not None and known.reason != TAKEN_OVER
 
     def _update(self, execution: JobExecution, reporter: JobReporter, record: UpdateRecord) -> JobResult:
         earlier = record.earlier or _earlier_in_cloud(execution)

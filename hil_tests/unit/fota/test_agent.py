@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 
 from bridge.board import Board
-from bridge.cloud import JobDocument, JobExecution, JobStatus
+from bridge.cloud import TAKEN_OVER, JobDocument, JobExecution, JobStatus
 from bridge.errors import CloudError
 from bridge.fota import Outcome, Progress, Stage, StageStarted, UpdateEvent, UpdateOptions, over_at
 from bridge.fota.agent import Agent
+from bridge.fota.events import Finished, UpdateCanceledError
+from bridge.fota.journal import Journal
+from bridge.fota.journal_values import Report
+from bridge.fota.reconcile import order_of
 from bridge.image import FileSource, ImageSource
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual.board import VirtualBoard
@@ -41,6 +45,7 @@ class Rig:
         jobs: FakeJobs,
         on_event: Callable[[UpdateEvent], None] = lambda _: None,
         source: ImageSource | None = None,
+        journal: Journal | None = None,
     ) -> Agent:
         def make_source(document: JobDocument, fresh_url: Callable[[], str]) -> ImageSource:
             assert document.url == fresh_url() == DOCUMENT["location"]["url"]  # type: ignore[index]
@@ -52,6 +57,7 @@ class Rig:
             make_source,
             options=UpdateOptions(confirm_timeout_s=0.1),
             on_event=lambda _, event: on_event(event),
+            journal=journal,
         )
 
     @property
@@ -313,6 +319,27 @@ def test_a_job_that_ends_in_the_cloud_while_the_image_server_is_silent_is_left(
     assert result is not None
     assert result.finished.outcome is Outcome.CANCELED
     assert {status for status, _ in jobs.updates} == {JobStatus.IN_PROGRESS}
+
+
+@pytest.mark.parametrize(("reason", "looks"), [("canceled", 0), (TAKEN_OVER, 1)])
+def test_a_job_that_another_client_took_over_is_looked_at_before_the_next_start_takes_it(
+    rig: Rig, reason: str, looks: int
+) -> None:
+    class Watched(FakeJobs):
+        waits = 0
+
+        def wait_for_job_change(self, timeout_s: float) -> bool:
+            self.waits += 1
+            return False
+
+    jobs = Watched(job_execution(status=JobStatus.IN_PROGRESS, document=DOCUMENT))
+    assert jobs.execution is not None
+    journal = Journal()
+    end = Finished(Stage.FETCH, Outcome.CANCELED, reason, "not wanted any more", None, None, None)
+    record = journal.begin(order_of(jobs.execution, "", ""))
+    record.end(end, UpdateCanceledError(end.message or "", reason=reason), details={}, report=Report.GONE)
+    assert rig.agent(jobs, journal=journal).run(once=True) is not None
+    assert jobs.waits == looks
 
 
 class SilentSource(FileSource):
