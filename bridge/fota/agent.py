@@ -137,7 +137,8 @@ class Agent:
             self._show(execution, result.finished)
             return result
         record = self._journal.begin(order)
-        reporter = JobReporter(self._jobs, execution, self._stop)
+        self._running = None
+        reporter = JobReporter(self._jobs, execution, self._stop, on_gone=self._give_up)
         reporter.start()
         try:
             result = self._update(execution, reporter, record)
@@ -183,7 +184,8 @@ class Agent:
             )
 
     def _is_known(self, execution: JobExecution) -> bool:
-        return self._journal.find_job(order_of(execution, self._thing, self._place)) is not None
+        known = self._journal.find_job(order_of(execution, self._thing, self._place))
+        return known is not None and known.reason != TAKEN_OVER
 
     def _update(self, execution: JobExecution, reporter: JobReporter, record: UpdateRecord) -> JobResult:
         earlier = record.earlier or _earlier_in_cloud(execution)
@@ -220,6 +222,10 @@ class Agent:
             self._is_shown = False
         else:
             self._is_shown = True
+
+    def _give_up(self, gone: JobGoneError) -> None:
+        if (update := self._running) is not None:
+            update.stop(canceled(gone))
 
     def _stop_if_unwanted(self, update: Update, reporter: JobReporter) -> None:
         if reporter.gone is not None:

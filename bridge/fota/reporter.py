@@ -1,7 +1,7 @@
 """Telling the cloud how one job goes: progress without hurry, milestones without doubt, the end without fail."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from bridge import clock
@@ -16,6 +16,10 @@ silence of a healthy update (erasing and applying a modem delta take minutes).""
 
 MIN_INTERVAL_S: Final = 1.0
 """Progress is never sent more often."""
+
+LOOK_S: Final = 5.0
+"""Without progress, such as while an image server is silent, it is seen this often whether the job is still wanted. A
+notification would not do: none comes when another client takes the job over."""
 
 
 class JobUpdater(Protocol):
@@ -57,6 +61,7 @@ class JobReporter:
         stop: Set when the process shall end; waits are cut short by it.
         retry_s: Pause between attempts to report the end while the cloud cannot be reached.
         min_interval_s: Least time between two progress reports.
+        on_gone: Told in the reporter's thread when that sees that the job is gone.
 
     Attributes:
         gone: Why the job is not ours any more, as soon as the service said so.
@@ -70,6 +75,7 @@ class JobReporter:
         *,
         retry_s: float = 5.0,
         min_interval_s: float = MIN_INTERVAL_S,
+        on_gone: Callable[[JobGoneError], None] = lambda _gone: None,
     ) -> None:
         self.gone: JobGoneError | None = None
         self._jobs = jobs
@@ -77,6 +83,8 @@ class JobReporter:
         self._stop = stop
         self._retry_s = retry_s
         self._min_interval_s = min_interval_s
+        self._on_gone = on_gone
+        self._last: Mapping[str, str] = {}
         self._sending = clock.lock()
         self._wake = clock.condition()
         self._pending: dict[str, str] | None = None
@@ -107,14 +115,8 @@ class JobReporter:
         with self._wake:
             self._pending = None
         self._send(JobStatus.IN_PROGRESS, details)
-        seen = self._jobs.describe(self._execution.job_id)
-        if (
-            seen.status is not JobStatus.IN_PROGRESS
-            or seen.execution_number != self._execution.execution_number
-        ):
-            self.gone = JobGoneError(f"job {seen.job_id} is {seen.status}", execution=seen)
-            raise self.gone
-        return seen
+        with self._sending:
+            return self._describe()
 
     def finish(self, status: JobStatus, details: Mapping[str, str]) -> None:
         """Report the end; keeps trying until the service takes it.
@@ -147,6 +149,28 @@ class JobReporter:
         if self._thread.is_alive():
             self._thread.join()
 
+    def _describe(self) -> JobExecution:
+        """Read the execution, which must still be ours."""
+        try:
+            seen = self._jobs.describe(self._execution.job_id)
+        except JobGoneError as error:
+            self.gone = error
+            raise
+        if (
+            seen.status is not JobStatus.IN_PROGRESS
+            or seen.execution_number != self._execution.execution_number
+        ):
+            self.gone = JobGoneError(f"job {seen.job_id} is {seen.status}", execution=seen)
+            raise self.gone
+        return seen
+
+    def _look(self) -> None:
+        """See whether the job is still ours, once it was."""
+        with self._sending:
+            if not self._taken or self._describe().version_number == self._execution.version_number:
+                return
+        self._send(JobStatus.IN_PROGRESS, self._last)  # the service's answer tells who changed it
+
     def _send(self, status: JobStatus, details: Mapping[str, str]) -> None:
         with self._sending:
             try:
@@ -160,6 +184,7 @@ class JobReporter:
                     exclusive=self._taken and status is JobStatus.IN_PROGRESS,
                 )
                 self._taken = True
+                self._last = dict(details)
             except JobGoneError as error:
                 self.gone = error
                 raise
@@ -167,15 +192,18 @@ class JobReporter:
     def _send_progress(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._pending is not None or self._closed)
+                self._wake.wait_for(lambda: self._pending is not None or self._closed, timeout=LOOK_S)
                 if self._closed:
                     return
                 details, self._pending = self._pending, None
             try:
-                if details is not None:
+                if details is None:
+                    self._look()
+                else:
                     self._send(JobStatus.IN_PROGRESS, details)
             except JobGoneError as error:
                 _log.info("job is gone: %s", error.message)
+                self._on_gone(error)
                 return
             except CloudError as error:
                 _log.info("progress not reported: %s", error.message)

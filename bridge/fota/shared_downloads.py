@@ -89,6 +89,8 @@ class SharedDownloads:
         with self._lock:
             shared.impatient.add(reader)
             waiting = [one for one in shared.readers if one not in shared.impatient]
+            if not waiting:
+                self._drop(shared)  # whoever comes from now on begins anew
         source: object = shared.source
         if not waiting and isinstance(source, InterruptibleSource):
             source.interrupt()

@@ -8,7 +8,7 @@ from typing import Final
 from bridge.board import BoardIdentity, BootReport
 from bridge.dfu import DfuTarget, TransferImage
 from bridge.dfu.transfer import transfer
-from bridge.errors import BenchError, BoardRefusedError, BridgeError, InterruptedUpdateError
+from bridge.errors import BenchError, BoardRefusedError, BridgeError, CloudError, InterruptedUpdateError
 from bridge.fota.base_choice import open_rebuilt, remember_image
 from bridge.fota.earlier_run import (
     SCHEDULED_STAGES,
@@ -97,7 +97,7 @@ class Update:
     def stop(self, reason: UpdateCanceledError | InterruptedUpdateError) -> None:
         """Stop before the image is scheduled, if it is not yet; may be called from any thread."""
         self._stop_reason = reason
-        if isinstance(reason, InterruptedUpdateError) and not self._committed:
+        if not self._committed:
             self._source.interrupt()  # a server that does not answer would hold us up for a minute
 
     def __iter__(self) -> Generator[UpdateEvent, None, None]:
@@ -112,7 +112,7 @@ class Update:
                     self._write_down(event)
                     yield event
         except BridgeError as failure:
-            error = self._stop_reason if self._stop_reason and failure.reason == "closed" else failure
+            error = self._why_ended(failure)
             error.stage = error.stage or self._stage
             if isinstance(error, InterruptedUpdateError):
                 tell_interrupted(
@@ -134,6 +134,14 @@ class Update:
         finally:
             self._source.close()
         yield self._finished()
+
+    def _why_ended(self, failure: BridgeError) -> BridgeError:
+        """A download that fails after we were told to stop is no failure of the update."""
+        if self._stop_reason is None or self._committed or not isinstance(failure, CloudError):
+            return failure
+        if isinstance(self._left_behind, BoardRefusedError):
+            tell_leftover(self._stop_reason, self._left_behind, in_place=False)
+        return self._stop_reason
 
     def _write_down(self, event: UpdateEvent) -> None:
         if isinstance(event, StageStarted):

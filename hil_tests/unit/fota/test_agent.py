@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 
 from bridge.board import Board
-from bridge.cloud import JobDocument, JobExecution, JobStatus
+from bridge.cloud import TAKEN_OVER, JobDocument, JobExecution, JobStatus
 from bridge.errors import CloudError
 from bridge.fota import Outcome, Progress, Stage, StageStarted, UpdateEvent, UpdateOptions, over_at
 from bridge.fota.agent import Agent
+from bridge.fota.events import Finished, UpdateCanceledError
+from bridge.fota.journal import Journal
+from bridge.fota.journal_values import Report
+from bridge.fota.reconcile import order_of
 from bridge.image import FileSource, ImageSource
 from bridge.lab.sample_images import SampleImages
 from bridge.virtual.board import VirtualBoard
@@ -41,6 +45,7 @@ class Rig:
         jobs: FakeJobs,
         on_event: Callable[[UpdateEvent], None] = lambda _: None,
         source: ImageSource | None = None,
+        journal: Journal | None = None,
     ) -> Agent:
         def make_source(document: JobDocument, fresh_url: Callable[[], str]) -> ImageSource:
             assert document.url == fresh_url() == DOCUMENT["location"]["url"]  # type: ignore[index]
@@ -52,6 +57,7 @@ class Rig:
             make_source,
             options=UpdateOptions(confirm_timeout_s=0.1),
             on_event=lambda _, event: on_event(event),
+            journal=journal,
         )
 
     @property
@@ -294,6 +300,46 @@ def test_told_to_stop_while_the_image_server_is_silent_the_job_is_left_at_once(r
     assert result is not None
     assert result.finished.outcome is Outcome.INTERRUPTED
     assert {status for status, _ in jobs.updates} == {JobStatus.IN_PROGRESS}
+
+
+@pytest.mark.parametrize("status", [JobStatus.CANCELED, JobStatus.TIMED_OUT])
+def test_a_job_that_ends_in_the_cloud_while_the_image_server_is_silent_is_left(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, status: JobStatus
+) -> None:
+    monkeypatch.setattr("bridge.fota.reporter.LOOK_S", 0.01)
+    jobs = FakeJobs(job_execution(document=DOCUMENT))
+    silent = SilentSource(rig.image)
+    agent = rig.agent(jobs, source=silent)
+    with ThreadPoolExecutor(1) as worker:
+        working = worker.submit(agent.run, once=True)
+        assert silent.is_read.wait(60)
+        assert jobs.execution is not None
+        jobs.execution = replace(jobs.execution, status=status)
+        result = working.result(60)
+    assert result is not None
+    assert result.finished.outcome is Outcome.CANCELED
+    assert {status for status, _ in jobs.updates} == {JobStatus.IN_PROGRESS}
+
+
+@pytest.mark.parametrize(("reason", "looks"), [("canceled", 0), (TAKEN_OVER, 1)])
+def test_a_job_that_another_client_took_over_is_looked_at_before_the_next_start_takes_it(
+    rig: Rig, reason: str, looks: int
+) -> None:
+    class Watched(FakeJobs):
+        waits = 0
+
+        def wait_for_job_change(self, timeout_s: float) -> bool:
+            self.waits += 1
+            return False
+
+    jobs = Watched(job_execution(status=JobStatus.IN_PROGRESS, document=DOCUMENT))
+    assert jobs.execution is not None
+    journal = Journal()
+    end = Finished(Stage.FETCH, Outcome.CANCELED, reason, "not wanted any more", None, None, None)
+    record = journal.begin(order_of(jobs.execution, "", ""))
+    record.end(end, UpdateCanceledError(end.message or "", reason=reason), details={}, report=Report.GONE)
+    assert rig.agent(jobs, journal=journal).run(once=True) is not None
+    assert jobs.waits == looks
 
 
 class SilentSource(FileSource):

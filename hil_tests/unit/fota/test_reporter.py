@@ -1,18 +1,27 @@
 """Progress without hurry, milestones without doubt, the end without fail."""
 
 import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from bridge.cloud import JobGoneError, JobStatus
+from bridge.cloud import TAKEN_OVER, JobExecution, JobGoneError, JobStatus
 from bridge.errors import CloudError, InterruptedUpdateError
 from bridge.fota.reporter import JobReporter
 from hil_tests.unit.fota.fakes import FakeJobs, job_execution
 
 
-def reporter_for(jobs: FakeJobs, stop: threading.Event | None = None) -> JobReporter:
+def reporter_for(
+    jobs: FakeJobs,
+    stop: threading.Event | None = None,
+    on_gone: Callable[[JobGoneError], None] = lambda _gone: None,
+) -> JobReporter:
     assert jobs.execution is not None
-    return JobReporter(jobs, jobs.execution, stop or threading.Event(), retry_s=0.0, min_interval_s=0.0)
+    return JobReporter(
+        jobs, jobs.execution, stop or threading.Event(), retry_s=0.0, min_interval_s=0.0, on_gone=on_gone
+    )
 
 
 def test_given_progress_when_the_worker_runs_then_the_newest_arrives() -> None:
@@ -65,6 +74,52 @@ def test_a_milestone_of_a_cancelled_job_raises() -> None:
 def test_a_milestone_during_an_outage_raises_so_that_the_caller_decides() -> None:
     with pytest.raises(CloudError):
         reporter_for(FakeJobs(job_execution(), outages=1)).milestone({"stage": "schedule"})
+
+
+def test_in_a_silence_the_reporter_sees_that_another_client_works_the_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bridge.fota.reporter.LOOK_S", 0.01)
+
+    class TakenOver(FakeJobs):
+        def update(
+            self, execution: JobExecution, *args: Any, exclusive: bool = False, **kwargs: Any
+        ) -> JobExecution:
+            assert self.execution is not None
+            if exclusive and execution.version_number != self.execution.version_number:
+                raise JobGoneError("worked by another client", reason=TAKEN_OVER)
+            return super().update(execution, *args, **kwargs)
+
+    jobs, told = TakenOver(job_execution()), threading.Event()
+    reporter = reporter_for(jobs, on_gone=lambda _gone: told.set())
+    reporter.milestone({"stage": "fetch"})
+    reporter.start()
+    assert jobs.execution is not None
+    jobs.execution = replace(jobs.execution, version_number=9, status_details={"by": "another"})
+    assert told.wait(60)
+    reporter.close()
+    assert reporter.gone is not None
+    assert reporter.gone.reason == TAKEN_OVER
+
+
+def test_a_silence_in_which_nothing_happens_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.fota.reporter.LOOK_S", 0.01)
+    looks = threading.Semaphore(0)
+
+    class Watched(FakeJobs):
+        def describe(self, job_id: str) -> JobExecution:
+            looks.release()
+            return super().describe(job_id)
+
+    jobs = Watched(job_execution())
+    reporter = reporter_for(jobs)
+    reporter.milestone({"stage": "fetch"})
+    reporter.start()
+    for _ in range(3):
+        assert looks.acquire(timeout=60)
+    reporter.close()
+    assert reporter.gone is None
+    assert len(jobs.updates) == 1
 
 
 def test_given_outages_when_the_job_ends_then_the_end_is_reported_until_it_is_taken() -> None:

@@ -144,6 +144,9 @@ def test_a_download_is_interrupted_when_nobody_wants_to_wait_any_more() -> None:
     assert isinstance(first, InterruptibleSource)
     first.interrupt()
     assert origin.started[0].interrupted == 1
+    late = origin.open()
+    assert len(origin.started) == 2, "who comes now must not be given what was interrupted"
+    late.close()
     first.close()
     second.close()
     assert origin.started[0].closed == 1
