@@ -267,7 +267,9 @@ def test_watch_ends_with_a_cancelled_job_with_time_and_with_an_unknown_one(desk:
     answer = desk("job watch j1")
     assert (answer.code, answer.error) == (8, "job-canceled")
     assert "wrong-version" in answer.events[-1]["message"]
-    assert (desk("job watch none").code, desk("job watch none").error) == (8, "not-found")
+    unknown = desk("job watch none")
+    assert (unknown.code, unknown.error) == (8, "not-found")
+    assert "region" in unknown.events[-1]["hint"]
 
 
 def test_cancel_and_delete_need_force_for_what_is_in_progress(desk: Desk) -> None:
