@@ -35,7 +35,7 @@ from bridge.lab.pki import LabPki
 from bridge.lab.presign import REGION, Presigner
 from bridge.lab.registry import Registry
 from bridge.lab.registry_model import RegistryRefusedError
-from bridge.lab.rest import jobs_routes, routes_of
+from bridge.lab.rest import UnknownOperationRoute, jobs_routes, routes_of
 from bridge.lab.rest_registry import RegistryRest
 from bridge.lab.rest_values import thing_arn
 from bridge.lab.s3_places import find_object
@@ -270,7 +270,9 @@ class LocalCloud:
                 clock=self._clock,
                 read_document=document_reader(self.buckets),
                 principals=self.registry,
+                attached=self.registry.principals_of,
             ),
+            UnknownOperationRoute(),
             s3.rest_route,
         ]
 

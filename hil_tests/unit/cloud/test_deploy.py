@@ -13,6 +13,7 @@ from typing import Any
 import botocore.loaders
 import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 
 from bridge.cli.app import run
 from bridge.cloud.deploy import CloudAccess, ControlPlane
@@ -461,3 +462,26 @@ def test_check_without_the_operators_rights(desk: Desk) -> None:
     assert (check().code, check().error) == (2, "no-credentials")
     missing = check("--endpoint", f"{host}:{port}", "--ca", str(ca), "--cert", "none.pem")
     assert (missing.code, missing.error) == (2, "bad-certificate")
+
+
+def test_the_registry_refuses_what_aws_would_refuse_and_what_it_would_otherwise_ignore(desk: Desk) -> None:
+    assert desk("thing create in-use --out things").code == 0
+    with ControlPlane(CloudAccess.of_local_cloud(desk.cloud.state_dir)) as plane:
+        iot: Any = plane.iot
+        with pytest.raises(iot.exceptions.InvalidRequestException, match="still attached"):
+            iot.delete_thing(thingName="in-use")
+        (principal,) = iot.list_thing_principals(thingName="in-use")["principals"]
+        iot.detach_thing_principal(thingName="in-use", principal=principal)
+        iot.delete_thing(thingName="in-use")
+        for ignored in (
+            {"thingTypeName": "tracker"},
+            {"attributePayload": {"attributes": {"site": "lab"}}},
+            {"billingGroupName": "lab"},
+        ):
+            with pytest.raises(iot.exceptions.InvalidRequestException, match=next(iter(ignored))):
+                iot.create_thing(thingName="typed", **ignored)
+        with pytest.raises(iot.exceptions.ResourceNotFoundException):
+            iot.describe_thing(thingName="typed")
+        with pytest.raises(ClientError, match="not emulated by the local cloud: GET /thing-types") as caught:
+            iot.list_thing_types()
+    assert caught.value.response["Error"]["Code"] == "UnknownOperationException"
