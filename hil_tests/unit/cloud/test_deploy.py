@@ -206,6 +206,7 @@ def test_an_image_at_a_url_is_looked_at_first(desk: Desk) -> None:
         ("--image {image}", 2, "usage"),
         ("--thing thing-a", 2, "usage"),
         ("--image {image} --thing thing-a --job-id no/id --presign", 2, "bad-job-id"),
+        ("--image {image} --thing thing-a --presign --abort-min-things 3", 2, "usage"),
         ("--url http://127.0.0.1/x --thing thing-a --presign", 2, "usage"),
         ("--image {image} --thing thing-a --presign --bucket No", 8, "refused-by-cloud"),
     ],
