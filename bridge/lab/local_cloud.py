@@ -51,7 +51,7 @@ BUCKET: Final = "nrf91-bridge"
 """A bucket that is there from the start."""
 NOT_EMULATED: Final = (
     "IAM: signatures of S3 requests are verified, those of the Jobs and registry API are not",
-    "job templates, maintenance windows, dynamic thing groups, package versions, namespaces of Greengrass",
+    "types and attributes of things, job templates, maintenance windows, dynamic thing groups, package versions, namespaces",
     "shadows, rules, lifecycle events, fleet provisioning, MQTT over WebSocket, QoS 2 (AWS refuses that too)",
     "throughput limits, and sessions and retained messages that outlive this process",
     "quotas of an account; jobs and groups outlive this process only in a state directory",
