@@ -67,6 +67,7 @@ def create(
         check_job_id(job_id)
     targets.check()
     presign.check(url)
+    rollout.check()
     with cloud.open() as plane:
         found = read_job_image(
             image,

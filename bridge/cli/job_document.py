@@ -2,7 +2,7 @@
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,10 @@ from bridge.cli.cloud_options import CloudOptions
 from bridge.cli.option_groups import takes_groups
 from bridge.cli.options import JsonOption
 from bridge.cli.output import console, emit_json, out, use_json
-from bridge.errors import UsageError
+from bridge.errors import ImageRefusedError, UsageError
+
+if TYPE_CHECKING:
+    from bridge.cloud.document import JobDocument
 
 _VALIDATE = "validate"
 
@@ -51,13 +54,14 @@ def _validate(file: Path, *, json: bool) -> None:
         why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise UsageError(f"cannot read {file}: {why}", reason="unreadable") from error
     verdict = check_document(text)
+    remarks = (*verdict.remarks, *_remarks_of_hosts(verdict.document))
     if json:
         emit_json(
             {
                 "event": "document-valid",
                 "document": verdict.document.to_dict(),
                 "presigned": verdict.presigned,
-                "remarks": verdict.remarks,
+                "remarks": remarks,
             }
         )
         return
@@ -69,5 +73,27 @@ def _validate(file: Path, *, json: bool) -> None:
             "its URL is a placeholder: the job needs presigned URL settings (job create --presign)",
             soft_wrap=True,
         )
-    for remark in verdict.remarks:
+    for remark in remarks:
         console.print(f"note: {remark}", soft_wrap=True)
+
+
+def _remarks_of_hosts(document: "JobDocument") -> list[str]:
+    """What hosts with their usual options would refuse before they fetch anything.
+
+    Raises:
+        ImageRefusedError: All hosts would, whatever their options and their board: ``wrong-board``, ``bad-url``.
+    """
+    from bridge.fetch.hosts import HostRules  # noqa: PLC0415
+    from bridge.fota.hardware_policy import check_nrf91  # noqa: PLC0415
+
+    check_nrf91(document.board)
+    remarks = []
+    rules = HostRules(http=True)  # of http the document's own judgement speaks
+    for url in (document.url, *document.mirrors):
+        try:
+            rules.check_url(url)
+        except ImageRefusedError as error:
+            if error.reason != "address-refused":
+                raise
+            remarks.append(f"{error.message}. {error.hint}")
+    return remarks

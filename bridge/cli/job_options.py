@@ -111,3 +111,12 @@ class RolloutOptions:
     retries: Annotated[
         int | None, typer.Option(min=1, max=10, help="Try again so often where it failed or timed out.")
     ] = None
+
+    def check(self) -> None:
+        """Refuse a condition on what is not asked for.
+
+        Raises:
+            UsageError: There is one.
+        """
+        if self.abort_min_things > 1 and self.abort_on_failed_percent is None:
+            raise UsageError("--abort-min-things does nothing without --abort-on-failed-percent")

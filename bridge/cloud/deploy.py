@@ -52,6 +52,7 @@ _REASONS: Final = {
     "SlowDown": "throttled",
 }
 _HINTS: Final = {
+    NOT_FOUND_REASON: "Check the name, and that it is the right account and region (or --cloud-state).",
     "not-authorized": "Allow the action in the IAM policy of these credentials.",
     "bad-credentials": "Check the profile, or AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.",
     "throttled": "Wait a minute; AWS IoT limits how often its API may be asked.",

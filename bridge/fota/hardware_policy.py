@@ -39,16 +39,21 @@ def product_of(text: str | None) -> str | None:
     return None if not name or _CHIP.fullmatch(name) else name
 
 
-def check_board(identity: BoardIdentity, ordered: str | None) -> None:
-    """Refuse an image that was ordered for another board (reason ``wrong-board``)."""
-    wanted = chip_of(ordered)
-    found = chip_of(identity.model) or chip_of(identity.hardware_version)
-    if ordered and wanted is None:
+def check_nrf91(ordered: str | None) -> None:
+    """Refuse an order for what is no nRF91, whatever board it meets (reason ``wrong-board``)."""
+    if ordered and chip_of(ordered) is None:
         raise ImageRefusedError(
             f"the image is for {ordered}, which is no nRF91 board or chip",
             reason="wrong-board",
             hint="Name one such as nrf9151dk, nrf9160 or thingy91x, and take the image that was built for it.",
         )
+
+
+def check_board(identity: BoardIdentity, ordered: str | None) -> None:
+    """Refuse an image that was ordered for another board (reason ``wrong-board``)."""
+    check_nrf91(ordered)
+    wanted = chip_of(ordered)
+    found = chip_of(identity.model) or chip_of(identity.hardware_version)
     if ordered and found is not None and wanted != found:
         raise ImageRefusedError(
             f"the image is for {ordered}, but the board is {identity.model or identity.hardware_version}",

@@ -35,7 +35,7 @@ from bridge.lab.pki import LabPki
 from bridge.lab.presign import REGION, Presigner
 from bridge.lab.registry import Registry
 from bridge.lab.registry_model import RegistryRefusedError
-from bridge.lab.rest import jobs_routes, routes_of
+from bridge.lab.rest import UnknownOperationRoute, jobs_routes, routes_of
 from bridge.lab.rest_registry import RegistryRest
 from bridge.lab.rest_values import thing_arn
 from bridge.lab.s3_places import find_object
@@ -51,7 +51,7 @@ BUCKET: Final = "nrf91-bridge"
 """A bucket that is there from the start."""
 NOT_EMULATED: Final = (
     "IAM: signatures of S3 requests are verified, those of the Jobs and registry API are not",
-    "job templates, maintenance windows, dynamic thing groups, package versions, namespaces of Greengrass",
+    "types and attributes of things, job templates, maintenance windows, dynamic thing groups, package versions, namespaces",
     "shadows, rules, lifecycle events, fleet provisioning, MQTT over WebSocket, QoS 2 (AWS refuses that too)",
     "throughput limits, and sessions and retained messages that outlive this process",
     "quotas of an account; jobs and groups outlive this process only in a state directory",
@@ -270,7 +270,9 @@ class LocalCloud:
                 clock=self._clock,
                 read_document=document_reader(self.buckets),
                 principals=self.registry,
+                attached=self.registry.principals_of,
             ),
+            UnknownOperationRoute(),
             s3.rest_route,
         ]
 

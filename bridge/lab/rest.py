@@ -10,11 +10,13 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Receive, Scope, Send
 
 from bridge.lab.aws_shapes import Operation, ServiceName, service
 from bridge.lab.jobs_model import JobsRejectedError, RejectionCode
@@ -30,7 +32,7 @@ from bridge.lab.rest_groups import GroupsRest
 from bridge.lab.rest_identity import DeviceGate, certificate_of
 from bridge.lab.rest_members import read_members
 from bridge.lab.rest_tags import TagsRest
-from bridge.lab.rest_things import ThingsRest
+from bridge.lab.rest_things import Attached, ThingsRest
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ def jobs_routes(
     clock: Clock = time.time,
     read_document: DocumentReader | None = None,
     principals: PrincipalSource | None = None,
+    attached: Attached | None = None,
 ) -> list[BaseRoute]:
     """Give starlette routes for both planes.
 
@@ -66,8 +69,9 @@ def jobs_routes(
         clock: The store's clock.
         read_document: Reads the S3 object that a job's ``documentSource`` names; without it such jobs are refused.
         principals: Who is behind a client certificate; without it, the thing of its common name.
+        attached: Certificates attached to a thing; without it, none ever is.
     """
-    return routes_of(jobs_handlers(store, mqtt_endpoint, clock, read_document), principals)
+    return routes_of(jobs_handlers(store, mqtt_endpoint, clock, read_document, attached), principals)
 
 
 def jobs_handlers(
@@ -75,10 +79,11 @@ def jobs_handlers(
     mqtt_endpoint: Callable[[], str],
     clock: Clock = time.time,
     read_document: DocumentReader | None = None,
+    attached: Attached | None = None,
 ) -> dict[ServiceName, Handlers]:
     """Give the handlers behind :func:`jobs_routes`; whoever knows more of an operation may replace its handler."""
     control: dict[str, Handler] = {
-        **ThingsRest(store, mqtt_endpoint).handlers,
+        **ThingsRest(store, mqtt_endpoint, attached).handlers,
         **ControlRest(store, clock, read_document).handlers,
         **ExecutionsRest(store, clock).handlers,
         **GroupsRest(store).handlers,
@@ -167,3 +172,25 @@ def _refusal(name: str) -> Handler:
         raise JobsRejectedError(RejectionCode.INVALID_REQUEST, f"not emulated by the local cloud: {name}")
 
     return refuse
+
+
+class UnknownOperationRoute(BaseRoute):
+    """Answers what is signed for a service of ours, and is none of the operations that the routes before it serve."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether the credential scope names one of the services."""
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        signed = _SIGV4_SERVICE.search(Request(scope).headers.get("authorization", ""))
+        known = signed is not None and signed[1] in {CONTROL_PLANE, DATA_PLANE}
+        return (Match.FULL if known else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Say which request it was."""
+        message = f"not emulated by the local cloud: {scope['method']} {scope['path']}"
+        response = JSONResponse(
+            {"message": message},
+            status_code=HTTPStatus.NOT_FOUND,
+            headers={"x-amzn-ErrorType": "UnknownOperationException"},
+        )
+        await response(scope, receive, send)

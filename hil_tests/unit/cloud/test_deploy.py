@@ -13,6 +13,7 @@ from typing import Any
 import botocore.loaders
 import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 
 from bridge.cli.app import run
 from bridge.cloud.deploy import CloudAccess, ControlPlane
@@ -205,6 +206,7 @@ def test_an_image_at_a_url_is_looked_at_first(desk: Desk) -> None:
         ("--image {image}", 2, "usage"),
         ("--thing thing-a", 2, "usage"),
         ("--image {image} --thing thing-a --job-id no/id --presign", 2, "bad-job-id"),
+        ("--image {image} --thing thing-a --presign --abort-min-things 3", 2, "usage"),
         ("--url http://127.0.0.1/x --thing thing-a --presign", 2, "usage"),
         ("--image {image} --thing thing-a --presign --bucket No", 8, "refused-by-cloud"),
     ],
@@ -267,7 +269,9 @@ def test_watch_ends_with_a_cancelled_job_with_time_and_with_an_unknown_one(desk:
     answer = desk("job watch j1")
     assert (answer.code, answer.error) == (8, "job-canceled")
     assert "wrong-version" in answer.events[-1]["message"]
-    assert (desk("job watch none").code, desk("job watch none").error) == (8, "not-found")
+    unknown = desk("job watch none")
+    assert (unknown.code, unknown.error) == (8, "not-found")
+    assert "region" in unknown.events[-1]["hint"]
 
 
 def test_cancel_and_delete_need_force_for_what_is_in_progress(desk: Desk) -> None:
@@ -459,3 +463,26 @@ def test_check_without_the_operators_rights(desk: Desk) -> None:
     assert (check().code, check().error) == (2, "no-credentials")
     missing = check("--endpoint", f"{host}:{port}", "--ca", str(ca), "--cert", "none.pem")
     assert (missing.code, missing.error) == (2, "bad-certificate")
+
+
+def test_the_registry_refuses_what_aws_would_refuse_and_what_it_would_otherwise_ignore(desk: Desk) -> None:
+    assert desk("thing create in-use --out things").code == 0
+    with ControlPlane(CloudAccess.of_local_cloud(desk.cloud.state_dir)) as plane:
+        iot: Any = plane.iot
+        with pytest.raises(iot.exceptions.InvalidRequestException, match="still attached"):
+            iot.delete_thing(thingName="in-use")
+        (principal,) = iot.list_thing_principals(thingName="in-use")["principals"]
+        iot.detach_thing_principal(thingName="in-use", principal=principal)
+        iot.delete_thing(thingName="in-use")
+        for ignored in (
+            {"thingTypeName": "tracker"},
+            {"attributePayload": {"attributes": {"site": "lab"}}},
+            {"billingGroupName": "lab"},
+        ):
+            with pytest.raises(iot.exceptions.InvalidRequestException, match=next(iter(ignored))):
+                iot.create_thing(thingName="typed", **ignored)
+        with pytest.raises(iot.exceptions.ResourceNotFoundException):
+            iot.describe_thing(thingName="typed")
+        with pytest.raises(ClientError, match="not emulated by the local cloud: GET /thing-types") as caught:
+            iot.list_thing_types()
+    assert caught.value.response["Error"]["Code"] == "UnknownOperationException"

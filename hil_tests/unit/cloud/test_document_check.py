@@ -91,3 +91,33 @@ def test_the_command_judges_a_file(
     assert validate("job-1", str(file)) == 2
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     assert validate("validate", str(tmp_path / "binary")) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "told"),
+    [
+        ({"board": "esp32"}, 5, "wrong-board"),
+        ({"board": "thingy91x"}, 0, ""),
+        ({"location": {"url": "https://127.0.0.1/x"}}, 0, "--allow-network loopback"),
+        ({"location": {"url": "http://10.1.2.3/x"}}, 0, "--allow-network private"),
+        (
+            {"location": {"url": "https://h.example/x", "mirrors": ["https://169.254.169.254/x"]}},
+            0,
+            "--allow-network link-local",
+        ),
+    ],
+)
+def test_the_command_says_what_hosts_would_refuse(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, object],
+    code: int,
+    told: str,
+) -> None:
+    file = tmp_path / "document.json"
+    file.write_text(json.dumps(GOOD | changes))
+    monkeypatch.setattr(sys, "argv", ["nrf91-bridge", "job", "document", "validate", str(file), "--json"])
+    assert run() == code
+    event = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told in (event["reason"] if code else " ".join(event["remarks"]))
