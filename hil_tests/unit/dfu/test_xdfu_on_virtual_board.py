@@ -199,7 +199,7 @@ def test_given_bytes_lost_on_the_line_the_delta_still_arrives_whole(images: Samp
 def test_given_a_host_that_died_in_the_middle_of_a_delta_the_next_one_works(images: SampleImages) -> None:
     with virtual_board(images) as url:
         with Board.open(url, baud=BAUD) as board:
-            target = XdfuTarget(board, timing=TIMING)
+            target = XdfuTarget(board, timing=TIMING, streams=False)
             target.begin(TransferImage(DELTA, 100_000))
             target.write(delta(images).read_bytes()[:32_768])
         with Board.open(url, baud=BAUD, timeout_s=60) as board:

@@ -44,6 +44,13 @@ class FakeJobs:
     outages: int = 0
     cancel_on: str | None = None
     reported: threading.Condition = field(default_factory=threading.Condition)
+    _changing: threading.RLock = field(default_factory=threading.RLock)
+
+    def end(self, status: JobStatus) -> None:
+        """Somebody else ends the job."""
+        with self._changing:
+            assert self.execution is not None
+            self.execution = replace(self.execution, status=status)
 
     def next_job(self) -> JobExecution | None:
         self._maybe_fail()
@@ -70,11 +77,15 @@ class FakeJobs:
         exclusive: bool = False,
     ) -> JobExecution:
         self._maybe_fail()
+        with self._changing:
+            return self._update(status, details)
+
+    def _update(self, status: JobStatus, details: Mapping[str, str]) -> JobExecution:
         assert self.execution is not None
         if self.cancel_on is not None and details.get("stage") == self.cancel_on:
             self.execution = replace(self.execution, status=JobStatus.CANCELED)
-        if self.execution.status is JobStatus.CANCELED:
-            raise JobGoneError("the job was cancelled", execution=self.execution)
+        if self.execution.status not in {JobStatus.QUEUED, JobStatus.IN_PROGRESS}:
+            raise JobGoneError(f"the job is {self.execution.status}", execution=self.execution)
         self.execution = replace(
             self.execution,
             status=status,

@@ -313,8 +313,7 @@ def test_a_job_that_ends_in_the_cloud_while_the_image_server_is_silent_is_left(
     with ThreadPoolExecutor(1) as worker:
         working = worker.submit(agent.run, once=True)
         assert silent.is_read.wait(60)
-        assert jobs.execution is not None
-        jobs.execution = replace(jobs.execution, status=status)
+        jobs.end(status)
         result = working.result(60)
     assert result is not None
     assert result.finished.outcome is Outcome.CANCELED
