@@ -13,6 +13,7 @@ from typing import TypeVar
 from bridge import clock
 from bridge.errors import CloudError
 from bridge.image import ImageSource
+from bridge.image.source import InterruptibleSource
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class MirroredSource:
         self._starts = list(starts)
         self._source = self._starts.pop(0)()
         self._closed = clock.event()
+        """Also set when readers shall wait no more: then no further server is tried."""
         self._handed_out: dict[tuple[int, int], bytes] = {}
 
     @property
@@ -60,6 +62,13 @@ class MirroredSource:
         """Stop the download."""
         self._closed.set()
         self._source.close()
+
+    def interrupt(self) -> None:
+        """See :class:`~bridge.image.source.InterruptibleSource`."""
+        self._closed.set()
+        source: object = self._source
+        if isinstance(source, InterruptibleSource):
+            source.interrupt()
 
     def _from_any(self, ask: Callable[[], _T]) -> _T:
         while True:

@@ -12,6 +12,7 @@ from bridge.dfu.transfer import TransferStep, transfer
 from bridge.errors import BoardRefusedError, LinkError, UsageError
 from bridge.image import BytesSource, ImageKind, inspect_bytes
 from hil_tests.unit.dfu.fake_modem_bootloader import FakeModemBootloader
+from hil_tests.unit.dfu.xdfu_bench import LoseBytes
 from hil_tests.unit.image.build import modem_full
 
 QUICK = XdfuTiming(command_s=0.3, flash_bytes_per_s=1_000_000, margin_s=0.3, schedule_s=1.5, recovery_s=30)
@@ -54,20 +55,6 @@ def bench(
 def run_all(target: XdfuModemFullTarget) -> list[TransferStep]:
     image = TransferImage(ImageKind.MODEM_FULL, len(FILE), modem_full=IMAGE.modem_full)
     return list(transfer(target, BytesSource(FILE, "mfw.cbor"), image))
-
-
-class LoseBytes:
-    """Outgoing hook that drops bytes of the n-th write of more than 300."""
-
-    def __init__(self, number: int, start: int, count: int) -> None:
-        self._number, self._start, self._count = number, start, count
-        self._seen = 0
-
-    def __call__(self, data: bytes) -> bytes:
-        if len(data) < 300:
-            return data
-        number, self._seen = self._seen, self._seen + 1
-        return data[: self._start] + data[self._start + self._count :] if number == self._number else data
 
 
 def mode_of(modem: FakeModemBootloader) -> str:

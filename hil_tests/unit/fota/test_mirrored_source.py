@@ -1,6 +1,8 @@
 """Images that several servers have: the next goes on where one failed, and never with other bytes."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -89,3 +91,25 @@ def test_nothing_is_started_after_the_end() -> None:
     source.close()
     with pytest.raises(CloudError):
         source.wait_size()
+
+
+def test_who_is_told_to_wait_no_more_tries_no_further_server() -> None:
+    class Silent(Server):
+        def read(self, offset: int, size: int) -> bytes:
+            assert self.interrupted.wait(60)
+            raise CloudError("the download was closed", reason="closed")
+
+        def interrupt(self) -> None:
+            self.interrupted.set()
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.interrupted = threading.Event()
+
+    source = MirroredSource([Silent, lambda: pytest.fail("another server was tried")])
+    with ThreadPoolExecutor(1) as reader:
+        reading = reader.submit(source.read, 0, 16)
+        source.interrupt()
+        with pytest.raises(CloudError) as caught:
+            reading.result(60)
+    assert caught.value.reason == "closed"
